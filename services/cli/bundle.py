@@ -1,0 +1,56 @@
+"""Describes a bundle, or exports it for other tools."""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+from textpro.errors import BundleError
+
+FORMATS = ("bundle", "transformers", "ctranslate2")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """`textpro bundle`'s arguments."""
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    describe = actions.add_parser("describe", help="print what a bundle is and was made from, as JSON")
+    export = actions.add_parser("export", help="write a bundle, or its Whisper alone, to a directory")
+    for action in (describe, export):
+        action.add_argument("bundle", nargs="?", default="embedded", help="embedded, a directory or a hub name")
+    export.add_argument("--out", type=Path, required=True, help="a directory that does not exist yet")
+    export.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="bundle",
+        help="bundle: all of it; transformers: its Whisper; ctranslate2: what faster-whisper loads",
+    )
+    export.add_argument(
+        "--compute-type", default="float16", help="how ctranslate2 stores weights (default: %(default)s)"
+    )
+    describe.set_defaults(run=run_describe)
+    export.set_defaults(run=run_export)
+
+
+def run_describe(args: argparse.Namespace) -> int:
+    """Prints one JSON object."""
+    from textpro.bundle import Bundle
+
+    print(json.dumps(Bundle.load(args.bundle).describe(), indent=2))
+    return 0
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """Copies or converts; raises BundleError when the directory exists."""
+    from services.encoder.settings import EncoderSettings
+    from textpro.bundle import Bundle
+
+    bundle = Bundle.load(args.bundle)
+    if args.out.exists():
+        raise BundleError(f"{args.out} exists already; name a new directory")
+    if args.format == "ctranslate2":
+        source = bundle.ct2_path(args.compute_type, cache=EncoderSettings.load().cache)
+    else:
+        source = bundle.path if args.format == "bundle" else bundle.encoder_path
+    shutil.copytree(source, args.out)
+    print(args.out)
+    return 0

@@ -1,0 +1,46 @@
+"""Makes a corpus of synthetic speech: the project's sentences, or your own, spoken by many voices in several styles.
+Needs espeak-ng, and flite unless --flite-share is 0."""
+
+import argparse
+import os
+from pathlib import Path
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """`textpro synthesize`'s arguments."""
+    parser.set_defaults(run=run)
+    parser.add_argument("--out", type=Path, required=True, help="folder for audio/ and manifest.jsonl")
+    parser.add_argument("--clips", type=int, required=True, help="how many recordings to make")
+    parser.add_argument("--split", choices=("train", "dev", "test"), default="train", help="which sentences are said")
+    parser.add_argument("--voices", choices=("seen", "held_out"), default="seen", help="held_out: never in training")
+    parser.add_argument("--sentences", type=Path, metavar="FILE", help="say these instead, one a line")
+    parser.add_argument(
+        "--distinct", type=int, metavar="N", help="compose so many sentences (default: as many as clips)"
+    )
+    parser.add_argument("--flite-share", type=float, default=0.06, help="share of the clips that flite speaks")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the corpus, or the rest of one that was interrupted."""
+    from textpro.data.sentences import compose_split
+    from textpro.data.synthesis import synthesize
+    from textpro.data.voices import voices
+
+    if args.sentences is not None:
+        sentences = [line.strip() for line in args.sentences.read_text().splitlines() if line.strip()]
+    else:
+        sentences = compose_split(args.distinct or args.clips, args.split, args.seed)
+    speakers = [v for v in voices(args.voices) if args.flite_share > 0 or v.engine != "flite"]
+    path = synthesize(
+        sentences,
+        speakers,
+        args.out,
+        clips=args.clips,
+        seed=args.seed,
+        workers=args.workers,
+        flite_share=args.flite_share,
+    )
+    print(path)
+    return 0

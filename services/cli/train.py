@@ -1,0 +1,184 @@
+"""Trains models of the papers on a corpus with a manifest. A run that stopped goes on where it was when the same
+command is given again; a finished one only writes its bundle again."""
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textpro.errors import TrainingError
+
+if TYPE_CHECKING:  # the command line must stay instant
+    from transformers import PreTrainedTokenizerBase
+
+    from textpro.training.batches import BatchPlan
+    from textpro.training.whisperpro import Recipe
+    from textpro.whisperpro import WhisperPro
+
+SCRATCH = "scratch"
+TOKENIZER_SENTENCES = 60_000
+ALWAYS = 10**9
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """`textpro train`'s arguments: so far one model, WhisperPro."""
+    models = parser.add_subparsers(metavar="MODEL", required=True)
+    whisperpro = models.add_parser("whisperpro", help="speech recognition plus mel reconstruction (paper 3.1)")
+    whisperpro.add_argument("--manifest", type=Path, required=True, help="manifest.jsonl of the corpus")
+    whisperpro.add_argument("--out", type=Path, required=True, help="folder for checkpoint, metrics and OUT/bundle")
+    whisperpro.add_argument("--from", dest="source", default=SCRATCH, metavar="BUNDLE|scratch", help="where to start")
+    whisperpro.add_argument("--name", default="whisperpro", help="the bundle's name")
+    whisperpro.add_argument("--tokenizer", type=Path, help="its directory (default: learned from our sentences)")
+    whisperpro.add_argument("--resume", type=Path, metavar="CHECKPOINT", help="another run's, to branch from")
+    _configure_recipe(whisperpro.add_argument_group("recipe"))
+    _configure_machine(whisperpro.add_argument_group("machine"))
+    whisperpro.set_defaults(run=run)
+
+
+def _configure_recipe(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--steps", type=int, required=True, help="updates in all; the learning rate ends at zero")
+    group.add_argument("--stop-after", type=int, metavar="STEP", help="stop early, the schedule unchanged")
+    group.add_argument("--lr", type=float, default=1.2e-3, help="peak learning rate (default: %(default)s)")
+    group.add_argument("--warmup", type=int, default=400, help="steps to the peak (default: %(default)s)")
+    group.add_argument("--mel", type=float, default=1.0, help="weight λ of the mel loss (default: %(default)s)")
+    group.add_argument("--mel-from", type=int, default=0, metavar="STEP", help="no mel loss before this step")
+    group.add_argument("--ctc", type=float, help="weight of the auxiliary CTC (default: 0.5 from scratch, else 0)")
+    group.add_argument("--batch-seconds", type=float, default=30.0, help="speech in a batch of one process")
+    group.add_argument("--augmentation", choices=("full", "mild"), default="full", help="mild suits short runs")
+    group.add_argument("--seed", type=int, default=0)
+
+
+def _configure_machine(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="of the weights in use")
+    group.add_argument("--processes", type=int, default=1, help="processes on this machine, one a GPU or core")
+    group.add_argument("--threads", type=int, default=1, help="CPU threads a process")
+    group.add_argument("--workers", type=int, default=0, help="processes that prepare batches, for each process")
+    group.add_argument("--save-every", type=int, default=250, metavar="STEPS")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains in this process, or under torchrun in several; then writes the bundle."""
+    launched = "LOCAL_RANK" in os.environ  # torchrun's own word to its processes
+    if not launched:
+        args.out.mkdir(parents=True, exist_ok=True)
+        if args.source == SCRATCH:
+            _make_tokenizer(args)
+        if args.processes > 1:
+            launch = [
+                sys.executable,
+                "-m",
+                "torch.distributed.run",
+                "--standalone",
+                f"--nproc-per-node={args.processes}",
+            ]
+            return subprocess.run([*launch, "-m", "services.cli", *args.argv], check=False).returncode
+    return _train(args)
+
+
+def _train(args: argparse.Namespace) -> int:
+    import torch
+
+    from textpro.training import whisperpro
+
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)  # every process starts from the same weights
+    model, tokenizer = _model(args)
+    recipe = _recipe(args)
+    whisperpro.train(model, tokenizer, args.manifest, args.out, recipe, resume=args.resume, stop_after=args.stop_after)
+    if os.environ.get("RANK", "0") == "0":
+        _export(args, model, tokenizer, recipe)
+    return 0
+
+
+def _model(args: argparse.Namespace) -> "tuple[WhisperPro, PreTrainedTokenizerBase]":
+    from transformers import PreTrainedTokenizerFast
+
+    from textpro.bundle import Bundle, load_training
+    from textpro.config import BundleConfig, ReconstructorConfig
+    from textpro.training.whisperpro import FreshModel, fresh_whisper
+    from textpro.whisperpro import WhisperPro
+
+    if args.source != SCRATCH:
+        model, tokenizer = load_training(Bundle.load(args.source))
+    else:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(str(_tokenizer_path(args)))
+        size = FreshModel()
+        tap = f"decoder.{size.decoder_layers // 2}"  # the middle, paper 3.1
+        small = ReconstructorConfig(dropout=0.0, encoder_layers=1)
+        config = BundleConfig(name=args.name, tap=tap, variable_length=True, reconstructor=small)
+        model = WhisperPro(fresh_whisper(size, tokenizer), config, with_reconstructor=True)
+    core = model.whisper.model
+    for part in (model.whisper.config, core.encoder.config, core.decoder.config):
+        part._attn_implementation = "eager"  # the fastest on a CPU for clips this short
+    return model, tokenizer
+
+
+def _recipe(args: argparse.Namespace) -> "Recipe":
+    from textpro.training.loop import Schedule
+    from textpro.training.whisperpro import Recipe
+
+    ctc = args.ctc if args.ctc is not None else (0.5 if args.source == SCRATCH else 0.0)
+    return Recipe(
+        Schedule(args.steps, args.lr, warmup_steps=args.warmup),
+        mel=args.mel,
+        mel_from=args.mel_from,
+        ctc=ctc,
+        ctc_until=ALWAYS,
+        dtype=args.dtype,
+        save_every=args.save_every,
+        log_every=25,
+        workers=args.workers,
+        plan=_plan(args),
+    )
+
+
+def _plan(args: argparse.Namespace) -> "BatchPlan":
+    from textpro.training.augment import Augmentation
+    from textpro.training.batches import BatchPlan
+
+    if args.augmentation == "full":
+        return BatchPlan(seconds=args.batch_seconds, seed=args.seed)
+    mild = Augmentation(noise=0.1, speed=0.15, tilt=0.0, masks=0.1, no_speech=0.02, gain_db=(-12.0, 0.0))
+    return BatchPlan(seconds=args.batch_seconds, seed=args.seed, long_padding=0.02, augmentation=mild)
+
+
+def _tokenizer_path(args: argparse.Namespace) -> Path:
+    return args.tokenizer or args.out / "tokenizer"
+
+
+def _make_tokenizer(args: argparse.Namespace) -> None:
+    path = _tokenizer_path(args)
+    if (path / "tokenizer.json").exists():
+        return
+    if args.tokenizer is not None:
+        raise TrainingError(f"{path} holds no tokenizer.json")
+    from textpro.data.sentences import compose_split
+    from textpro.training.tokenizer import save_tokenizer, train_tokenizer
+
+    save_tokenizer(train_tokenizer(compose_split(TOKENIZER_SENTENCES, "train", 1)), path)
+
+
+def _export(
+    args: argparse.Namespace, model: "WhisperPro", tokenizer: "PreTrainedTokenizerBase", recipe: "Recipe"
+) -> None:
+    from dataclasses import replace
+
+    from textpro import bundle
+    from textpro.training.loop import load_checkpoint
+    from textpro.training.optimizer import FlatAdamW
+    from textpro.training.whisperpro import Objective
+
+    # The model may have been trained in bfloat16; the checkpoint's float32 copy of its weights is the better one.
+    objective = Objective(model, recipe).float().cpu()
+    step = load_checkpoint(args.out / "checkpoint.safetensors", FlatAdamW(objective.parameters()))
+    made_from = {
+        "corpus": str(args.manifest.parent.name),
+        "start": args.source,
+        "steps": str(step),
+        "mel": str(args.mel),
+    }
+    config = replace(model.config, name=args.name, made_from=made_from)
+    made = bundle.save(args.out / "bundle", model.whisper, tokenizer, config, reconstructor=model.reconstructor)
+    print(made.path)

@@ -1,0 +1,43 @@
+"""`python -m services.gateway`: the gateway on :8000, until SIGTERM."""
+
+import asyncio
+import logging
+import sys
+
+from services.gateway.app import create_app
+from services.gateway.settings import GatewaySettings
+from services.runtime.http import serving
+from services.runtime.lifecycle import stop_signal
+from services.runtime.logging import configure
+from services.runtime.settings import SettingsError
+
+log = logging.getLogger("services.gateway")
+
+
+async def _run(settings: GatewaySettings) -> None:
+    app = create_app(settings)
+    async with stop_signal() as stop, serving(app, settings.host, settings.port, drain_s=settings.drain_s) as port:
+        log.info("listening", extra={"http": port})
+        await stop.wait()
+        app.state.readiness.drain()
+        log.info("stopping")
+
+
+def main() -> int:
+    """0 after a clean stop, 1 when the port can't be had, 2 for a setting that is wrong."""
+    try:
+        settings = GatewaySettings.load()
+    except SettingsError as error:
+        print(f"gateway: {error}", file=sys.stderr)
+        return 2
+    configure("gateway", level=settings.log_level, format=settings.log_format)
+    try:
+        asyncio.run(_run(settings))
+    except OSError as error:
+        log.error("can't serve: %s", error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

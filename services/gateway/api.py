@@ -1,0 +1,199 @@
+"""The gateway's own HTTP interface: a turn, and the sessions it belongs to."""
+
+import contextlib
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from services.contracts.chat import EXAMPLE_ANSWER, ChatAnswer, DeletedBody, ErrorBody, SessionBody, TurnBody
+from services.contracts.errors import Cancelled, Unavailable, body, outcome
+from services.gateway.chat import Delta, Done, Event, Exchange, Parts, Transcript, answer
+from services.gateway.intake import AUDIO, EVENT_STREAM, ChatFields, read_question
+from services.gateway.limits import Deadline, Seats
+from services.gateway.timing import Stopwatch
+from services.runtime.http import while_connected
+from services.runtime.lifecycle import Readiness
+from textpro.audio import ACCEPTED
+from textpro.errors import TextProError
+
+log = logging.getLogger(__name__)
+
+_EXAMPLE_STREAM = (
+    "event: transcript\n"
+    'data: {"session_id": "s_1Jb0…", "turn_id": "t_4c1f…", "transcript": "What is …", "no_speech": null}\n\n'
+    'event: delta\ndata: {"text": "The capital"}\n\n'
+    'event: delta\ndata: {"text": " of France is Paris."}\n\n'
+    'event: done\ndata: {"session_id": "s_1Jb0…", "reply": "The capital of France is Paris.", "…": "…"}\n\n'
+)
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"model": ErrorBody, "description": "The audio or a field can't be used; the message says which and why."},
+    404: {"model": ErrorBody, "description": "The session does not exist, or has expired."},
+    413: {"model": ErrorBody, "description": "Too many bytes, or too many seconds."},
+    429: {"model": ErrorBody, "description": "The house is full, or the session is still answering; see Retry-After."},
+    503: {"model": ErrorBody, "description": "The encoder, the LLM or the store does not answer; see Retry-After."},
+    504: {"model": ErrorBody, "description": "The turn took longer than allowed."},
+}
+
+
+def _chat_openapi() -> dict[str, Any]:
+    """FastAPI can't see a body that is one of two kinds."""
+    fields = ChatFields.model_json_schema()["properties"]
+    binary = {"type": "string", "format": "binary", "description": f"A recording: {ACCEPTED}."}
+    properties = {AUDIO: binary, **fields}
+    form = {"type": "object", "required": [AUDIO], "properties": properties, "additionalProperties": False}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"multipart/form-data": {"schema": form}, "audio/*": {"schema": binary}},
+        },
+        "parameters": [
+            {
+                "name": name,
+                "in": "query",
+                "required": False,
+                "description": schema.get("description", ""),
+                "schema": {key: value for key, value in schema.items() if key != "description"},
+            }
+            for name, schema in fields.items()
+        ],
+    }
+
+
+def _opened(request: Request) -> Parts:
+    return request.app.state.parts
+
+
+Opened = Annotated[Parts, Depends(_opened)]
+
+
+def chat_router(seats: Seats, readiness: Readiness) -> APIRouter:
+    """POST /v1/chat, GET and DELETE /v1/sessions/{id}; the application's `state.parts` is what they work with."""
+    router = APIRouter(tags=["conversation"])
+
+    @router.post(
+        "/v1/chat",
+        summary="Answer a recording",
+        response_model=ChatAnswer,
+        responses={
+            200: {
+                "description": "The turn, or its events.",
+                "content": {
+                    "application/json": {"example": EXAMPLE_ANSWER},
+                    EVENT_STREAM: {"schema": {"type": "string"}, "example": _EXAMPLE_STREAM},
+                },
+            },
+            **_ERRORS,
+        },
+        openapi_extra=_chat_openapi(),
+    )
+    async def chat(request: Request, parts: Opened) -> Response:
+        """Send a recording as the file `audio` of a form, or as the body itself with the fields in the query.
+
+        With `stream=true`, or `Accept: text/event-stream`, the answer comes as events: `transcript`, `delta` (many),
+        then `done` with the whole turn, or `error`. What fails before the first event has the status of its error.
+        """
+        watch, deadline = Stopwatch(), Deadline.after(parts.settings.turn_timeout_s)
+        async with AsyncExitStack() as held:
+            held.enter_context(parts.metrics.serving("chat"))
+            if readiness.draining:
+                raise Unavailable("this gateway is stopping; another one takes the request", retry_after_s=1)
+            held.enter_context(seats.seat())
+            with watch.stage("receive"):
+                question, stream = await deadline.run(read_question(request, parts.settings))
+            events = await held.enter_async_context(aclosing(answer(Exchange(question, watch, deadline), parts)))
+            if not stream:
+                done = await while_connected(request, _last(events))
+                return JSONResponse(done.model_dump())
+            first = await while_connected(request, _first(events))
+            return TurnStream(first, events, held.pop_all())
+
+    @router.get("/v1/sessions/{session_id}", summary="Show a session", responses={404: _ERRORS[404]})
+    async def show(session_id: str, parts: Opened) -> SessionBody:
+        """What was said and answered, without the vectors."""
+        session = await parts.store.get(session_id)
+        turns = [
+            TurnBody(
+                turn_id=turn.turn_id,
+                transcript=turn.transcript,
+                reply=turn.reply,
+                has_prosody=turn.prosody is not None,
+                created_s=turn.created_s,
+            )
+            for turn in session.turns
+        ]
+        return SessionBody(
+            session_id=session_id, instructions=session.instructions, turns=turns, expires_in_s=session.expires_in_s
+        )
+
+    @router.delete("/v1/sessions/{session_id}", summary="Forget a session", responses={404: _ERRORS[404]})
+    async def forget(session_id: str, parts: Opened) -> DeletedBody:
+        """Its text and its vectors are gone at once."""
+        await parts.store.delete(session_id)
+        return DeletedBody(session_id=session_id)
+
+    return router
+
+
+async def _first(events: AsyncIterator[Event]) -> Event:
+    return await anext(events)
+
+
+async def _last(events: AsyncIterator[Event]) -> ChatAnswer:
+    async for event in events:
+        if isinstance(event, Done):
+            return event.answer
+    raise TextProError("the turn ended without an answer")
+
+
+class TurnStream(StreamingResponse):
+    """A turn as server-sent events. Owns what the turn holds (a seat, a generation) until it ends."""
+
+    def __init__(self, first: Event, events: AsyncIterator[Event], held: AsyncExitStack) -> None:
+        super().__init__(
+            self._lines(first, events),
+            media_type=EVENT_STREAM,
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )
+        self._held = held
+        self._ended: TextProError | None = Cancelled("the caller hung up")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # How the turn ended is raised for what counts it; the caller has been told by then.
+        with contextlib.suppress(TextProError):
+            async with self._held:
+                await super().__call__(scope, receive, send)
+                if self._ended is not None:
+                    raise self._ended
+
+    async def _lines(self, first: Event, events: AsyncIterator[Event]) -> AsyncIterator[str]:
+        try:
+            yield _line(first)
+            async for event in events:
+                yield _line(event)
+            self._ended = None
+        except Exception as error:  # the edge: the status line is gone, so the error becomes an event
+            if outcome(error).http == 500:
+                log.exception("a streamed turn failed")
+            self._ended = error if isinstance(error, TextProError) else TextProError("unexpected error")
+            yield _sse("error", body(error))
+
+
+def _line(event: Event) -> str:
+    match event:
+        case Transcript():
+            return _sse("transcript", asdict(event))
+        case Delta():
+            return _sse("delta", asdict(event))
+        case Done():
+            return _sse("done", event.answer.model_dump())
+
+
+def _sse(name: str, content: dict[str, Any]) -> str:
+    return f"event: {name}\ndata: {json.dumps(content, ensure_ascii=False)}\n\n"

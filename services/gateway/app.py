@@ -1,0 +1,140 @@
+"""The gateway's application: what it is made of, and how long each part lives."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypeVar
+
+from fastapi import FastAPI
+
+from services.gateway.api import chat_router
+from services.gateway.chat import Parts
+from services.gateway.encoder_client import Encoder, GrpcEncoder
+from services.gateway.hearing import Hearing
+from services.gateway.limits import Seats
+from services.gateway.lingering import Lingering
+from services.gateway.llm_client import HttpLlm, Llm
+from services.gateway.redis_store import RedisStore
+from services.gateway.settings import GatewaySettings
+from services.gateway.store import MemoryStore, Store, StoreLimits
+from services.runtime.http import BodyLimit, RequestId, install_errors
+from services.runtime.lifecycle import Readiness
+from services.runtime.metrics import Metrics
+from services.runtime.operations import operations
+from textpro import __version__
+from textpro.errors import TextProError
+
+log = logging.getLogger(__name__)
+FORM_OVERHEAD_BYTES = 64 * 1024  # a multipart body's boundaries and fields, beside the audio
+LEASE_MARGIN_S = 30.0
+SPARE_CONNECTIONS = 16  # for probes, and for sessions that are shown or deleted
+
+Check = Callable[[], Awaitable[None]]
+Part = TypeVar("Part", bound=Encoder | Llm | Store)
+
+
+def create_app(
+    settings: GatewaySettings,
+    *,
+    encoder: Encoder | None = None,
+    llm: Llm | None = None,
+    store: Store | None = None,
+) -> FastAPI:
+    """The application. What is not given is opened, by the settings, when it starts, and closed when it ends."""
+    readiness, metrics = Readiness("encoder", "llm", "store"), Metrics("gateway")
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as opened:
+            parts = Parts(
+                settings=settings,
+                encoder=encoder or _closed_by(opened, GrpcEncoder(settings.encoder_url)),
+                llm=llm or _closed_by(opened, _llm(settings)),
+                store=store or _closed_by(opened, _store(settings)),
+                hearing=Hearing(
+                    threads=settings.decode_threads,
+                    max_seconds=settings.max_seconds,
+                    max_decoded_bytes=settings.max_decoded_bytes,
+                ),
+                metrics=metrics,
+            )
+            opened.callback(parts.hearing.close)
+            app.state.parts = parts
+            async with _probed(parts, readiness):
+                yield
+
+    app = FastAPI(
+        title="TextPro",
+        description="A voice assistant that hears how something is said, not only what.",
+        version=__version__,
+        lifespan=lifespan,
+    )
+    app.state.readiness = readiness
+    install_errors(app)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_bytes + FORM_OVERHEAD_BYTES, setting="TEXTPRO_MAX_BYTES")
+    app.add_middleware(RequestId)
+    app.add_middleware(Lingering)
+    app.include_router(chat_router(Seats(settings.max_turns), readiness))
+    app.include_router(operations(readiness, metrics, lambda: {"service": "gateway", "settings": settings.public()}))
+
+    @app.get("/", summary="What is here", tags=["operations"])
+    async def index() -> dict[str, str]:
+        return {"service": "TextPro", "version": __version__, "chat": "POST /v1/chat", "documentation": "/docs"}
+
+    return app
+
+
+def _llm(settings: GatewaySettings) -> Llm:
+    return HttpLlm(settings.llm_url, settings.llm_model, max_connections=settings.max_turns + SPARE_CONNECTIONS)
+
+
+def _store(settings: GatewaySettings) -> Store:
+    limits = StoreLimits(
+        ttl_s=settings.session_ttl_s,
+        max_sessions=settings.max_sessions,
+        max_turns=settings.max_session_turns,
+        lease_s=settings.turn_timeout_s + LEASE_MARGIN_S,
+    )
+    if settings.redis_url is None:
+        return MemoryStore(limits)
+    connections = settings.max_turns + SPARE_CONNECTIONS
+    return RedisStore.connect(settings.redis_url.get_secret_value(), limits, max_connections=connections)
+
+
+def _closed_by(opened: AsyncExitStack, part: Part) -> Part:
+    opened.push_async_callback(part.close)
+    return part
+
+
+@asynccontextmanager
+async def _probed(parts: Parts, readiness: Readiness) -> AsyncIterator[None]:
+    """While the block runs, readiness follows what the parts say of themselves."""
+    checks = {"encoder": parts.encoder.check, "llm": parts.llm.check, "store": parts.store.check}
+    async with asyncio.TaskGroup() as tasks:
+        probes = [
+            tasks.create_task(_probe(name, check, readiness, parts.settings.probe_s), name=f"probe {name}")
+            for name, check in checks.items()
+        ]
+        yield
+        for probe in probes:
+            probe.cancel()
+
+
+async def _probe(name: str, check: Check, readiness: Readiness, every_s: float) -> None:
+    """Keeps /readyz true to what this dependency says, for as long as the process lives."""
+    was_ready = False
+    while True:
+        try:
+            await check()
+        except TextProError as error:
+            readiness.not_ready(name, str(error))
+            if was_ready:
+                log.warning("%s is lost: %s", name, error)
+            was_ready = False
+        else:
+            readiness.ready(name)
+            if not was_ready:
+                log.info("%s answers", name)
+            was_ready = True
+        await asyncio.sleep(every_s)

@@ -1,0 +1,220 @@
+"""One turn of a conversation: speech in, events out. What happens between a request and its answer stands here."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import AsyncExitStack, aclosing, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from services.contracts.chat import ChatAnswer, ProsodyState, Usage
+from services.gateway.encoder_client import Encoder, ProsodyKind, Speech
+from services.gateway.hearing import Hearing
+from services.gateway.history import budget, fitting, newer_half, prompt
+from services.gateway.limits import Deadline
+from services.gateway.llm_client import ContextExceeded, Llm, Reply, Sampling
+from services.gateway.session import Session, Turn, new_session_id, new_turn_id
+from services.gateway.settings import GatewaySettings
+from services.gateway.store import Store
+from services.gateway.timing import Stopwatch, stages_only
+from services.runtime.metrics import Metrics
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a caller sent: a recording, and how it is to be answered."""
+
+    audio: bytes
+    sampling: Sampling
+    session_id: str | None = None
+    prosody: Literal["on", "off"] = "on"
+    instructions: str | None = None
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A question on its way through the house: its turn's name, its stopwatch and its deadline."""
+
+    question: Question
+    watch: Stopwatch
+    deadline: Deadline
+    turn_id: str = field(default_factory=new_turn_id)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a turn is made with; opened once for the process."""
+
+    settings: GatewaySettings
+    encoder: Encoder
+    llm: Llm
+    store: Store
+    hearing: Hearing
+    metrics: Metrics
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What was said, known before the answer begins."""
+
+    session_id: str
+    turn_id: str
+    transcript: str
+    no_speech: str | None
+
+
+@dataclass(frozen=True)
+class Delta:
+    """A piece of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """The turn as a whole; always the last event."""
+
+    answer: ChatAnswer
+
+
+Event = Transcript | Delta | Done
+
+
+@dataclass
+class _Answered:
+    """Filled while the LLM answers; as it stands when nothing was said."""
+
+    prosody: ProsodyState
+    text: str = ""
+    finish_reason: str | None = None
+    usage: Usage = field(default_factory=Usage)
+
+
+async def answer(exchange: Exchange, parts: Parts) -> AsyncGenerator[Event]:
+    """The events of one turn. Closing the iterator early aborts the generation, and nothing of the turn is kept.
+
+    Raises AudioError, SessionNotFound, Overloaded, Unavailable, DeadlineExceeded, BadRequest.
+    """
+    question, watch = exchange.question, exchange.watch
+    session_id = question.session_id or new_session_id()
+    with _counted(parts.metrics):
+        with watch.stage("decode"):
+            pcm16 = await parts.hearing.pcm16(question.audio)
+        async with AsyncExitStack() as held:
+            with watch.stage("session"):
+                wait_s = min(parts.settings.session_wait_s, exchange.deadline.remaining_s)
+                await held.enter_async_context(parts.store.exclusive(session_id, wait_s))
+                session = await parts.store.get(session_id) if question.session_id else None
+            speech = await _encode(exchange, parts, pcm16)
+            with watch.stage("session"):
+                session = await _continued(session, session_id, question, parts)
+            yield Transcript(session_id, exchange.turn_id, speech.text, speech.no_speech)
+
+            answered = _Answered(prosody="off" if question.prosody == "off" else "unavailable")
+            if speech.no_speech is None:
+                async with aclosing(_generate(exchange, parts, session, speech, answered)) as pieces:
+                    async for piece in pieces:
+                        yield Delta(piece)
+                with watch.stage("store"):
+                    turn = Turn(exchange.turn_id, speech.text, answered.text, speech.prosody, time.time())
+                    await parts.store.append(session_id, turn, session.instructions)
+        done = _done(exchange, session_id, speech, answered)
+    _count(parts.metrics, done, speech)
+    yield Done(done)
+
+
+async def _encode(exchange: Exchange, parts: Parts, pcm16: bytes) -> Speech:
+    with exchange.watch.stage("profile"):
+        profile = await parts.llm.profile()  # first of all whether there is anybody to answer
+    kind = profile.prosody if exchange.question.prosody == "on" else ProsodyKind.NONE
+    stages_ms: dict[str, float] = {}
+    with exchange.watch.remote("encoder", stages_ms):
+        timeout_s = min(parts.settings.encoder_timeout_s, exchange.deadline.remaining_s)
+        speech = await parts.encoder.encode(pcm16, prosody=kind, timeout_s=timeout_s)
+        stages_ms.update(speech.stages_ms)
+    return speech
+
+
+async def _generate(
+    exchange: Exchange, parts: Parts, session: Session, speech: Speech, answered: _Answered
+) -> AsyncGenerator[str]:
+    """The LLM's answer, piece by piece; `answered` holds the whole once it has ended."""
+    watch = exchange.watch
+    async with AsyncExitStack() as held:
+        with watch.stage("prefill"):
+            reply = await _open_reply(held, exchange, parts, session, speech)
+            first = await anext(reply.pieces, "")
+        if first:
+            watch.first_token()
+            answered.text = first
+            yield first
+        with watch.stage("generate"):
+            async for piece in reply.pieces:
+                answered.text += piece
+                yield piece
+    answered.finish_reason, answered.usage = reply.finish_reason, reply.usage
+    if speech.prosody is not None:
+        answered.prosody = reply.prosody
+
+
+async def _open_reply(
+    held: AsyncExitStack, exchange: Exchange, parts: Parts, session: Session, speech: Speech
+) -> Reply:
+    """As much of the history as fits by estimate; half of that when the LLM finds it still too long."""
+    sampling, instructions = exchange.question.sampling, session.instructions
+    context_tokens = (await parts.llm.profile()).context_tokens
+    turns = session.turns
+    if context_tokens is not None:
+        turns = fitting(turns, budget(context_tokens, instructions, speech, sampling.max_tokens))
+    try:
+        messages = prompt(instructions, turns, speech)
+        return await held.enter_async_context(parts.llm.reply(messages, sampling, exchange.deadline))
+    except ContextExceeded:
+        if not turns:
+            raise
+    messages = prompt(instructions, newer_half(turns), speech)
+    return await held.enter_async_context(parts.llm.reply(messages, sampling, exchange.deadline))
+
+
+async def _continued(session: Session | None, session_id: str, question: Question, parts: Parts) -> Session:
+    """A new session, or the old one, with the turn's own instructions if it brings any."""
+    given = question.instructions
+    if session is None:
+        return await parts.store.create(session_id, parts.settings.instructions if given is None else given)
+    return session if given is None else replace(session, instructions=given)
+
+
+def _done(exchange: Exchange, session_id: str, speech: Speech, answered: _Answered) -> ChatAnswer:
+    return ChatAnswer(
+        session_id=session_id,
+        turn_id=exchange.turn_id,
+        transcript=speech.text,
+        reply=answered.text,
+        prosody=answered.prosody,
+        no_speech=speech.no_speech,
+        finish_reason=answered.finish_reason,
+        usage=answered.usage,
+        timing_ms=exchange.watch.report(),
+    )
+
+
+@contextmanager
+def _counted(metrics: Metrics) -> Iterator[None]:
+    """Counts turns that have no good end."""
+    try:
+        yield
+    except (asyncio.CancelledError, GeneratorExit):
+        metrics.turn("interrupted")
+        raise
+    except BaseException:
+        metrics.turn("failed")
+        raise
+
+
+def _count(metrics: Metrics, done: ChatAnswer, speech: Speech) -> None:
+    metrics.turn("no_speech" if done.no_speech else "answered")
+    metrics.stages(stages_only(done.timing_ms))
+    metrics.audio(speech.audio_seconds)
+    metrics.llm_tokens(prompt=done.usage.prompt_tokens, completion=done.usage.completion_tokens)
+    if done.no_speech:
+        metrics.no_speech(done.no_speech)

@@ -1,0 +1,156 @@
+"""Conversations in Redis: a gateway may die, and the next one goes on with them.
+
+A session is two keys with one time to live: a hash (instructions, number of turns so far) and a list of turns as JSON.
+A sorted set of all sessions by expiry bounds their number. Times are Redis's own: gateways need not agree on the clock.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Self
+
+import anyio
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from services.contracts.errors import Unavailable
+from services.gateway.session import Session, Turn
+from services.gateway.store import StoreLimits, busy, full, not_found
+
+PREFIX = "textpro:{sessions}:"  # in a Redis cluster the braces keep all keys in one slot, as the scripts need
+INDEX = f"{PREFIX}index"
+TIMEOUT_S = 2.0
+LOCK_POLL_S = 0.02
+
+# The scripts make check and change one step. KEYS: index, hash, turns. Times in milliseconds.
+_NOW = "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+_CREATE = f"""{_NOW}
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[2]) then
+  return math.max(0, redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2] - now)
+end
+redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[1])
+redis.call('HSET', KEYS[2], 'instructions', ARGV[4], 'turns', 0)
+redis.call('PEXPIRE', KEYS[2], ARGV[3])
+return -1
+"""
+_APPEND = f"""{_NOW}
+if redis.call('EXISTS', KEYS[2]) == 0 then return 0 end
+redis.call('HSET', KEYS[2], 'instructions', ARGV[5])
+redis.call('HINCRBY', KEYS[2], 'turns', 1)
+redis.call('RPUSH', KEYS[3], ARGV[4])
+redis.call('LTRIM', KEYS[3], -ARGV[2], -1)
+redis.call('PEXPIRE', KEYS[2], ARGV[3])
+redis.call('PEXPIRE', KEYS[3], ARGV[3])
+redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[1])
+return 1
+"""
+_DELETE = """
+redis.call('ZREM', KEYS[1], ARGV[1])
+redis.call('DEL', KEYS[3])
+return redis.call('DEL', KEYS[2])
+"""
+
+
+class RedisStore:
+    """Sessions that every gateway with the same Redis shares."""
+
+    def __init__(self, redis: Redis, limits: StoreLimits) -> None:
+        self._redis = redis
+        self._limits = limits
+        self._create = redis.register_script(_CREATE)
+        self._append = redis.register_script(_APPEND)
+        self._delete = redis.register_script(_DELETE)
+
+    @classmethod
+    def connect(cls, url: str, limits: StoreLimits, *, max_connections: int) -> Self:
+        """Connects on first use. Raises ValueError for a URL that is none."""
+        redis = Redis.from_url(
+            url,
+            socket_timeout=TIMEOUT_S,
+            socket_connect_timeout=TIMEOUT_S,
+            max_connections=max_connections,
+            retry=Retry(NoBackoff(), 1),  # once, for a pooled connection that a restarted Redis has closed
+        )
+        return cls(redis, limits)
+
+    async def create(self, session_id: str, instructions: str) -> Session:
+        arguments = [session_id, self._limits.max_sessions, self._ttl_ms, instructions]
+        with _answering():
+            retry_after_ms = int(await self._create(keys=_keys(session_id), args=arguments))
+        if retry_after_ms >= 0:
+            raise full(self._limits.max_sessions, retry_after_ms / 1000)
+        return Session(session_id, instructions, [], self._limits.ttl_s)
+
+    async def get(self, session_id: str) -> Session:
+        _, fields, turns = _keys(session_id)
+        with _answering():
+            async with self._redis.pipeline(transaction=True) as pipeline:
+                pipeline.hgetall(fields)
+                pipeline.lrange(turns, 0, -1)
+                pipeline.pttl(fields)
+                kept, texts, ttl_ms = await pipeline.execute()
+        if not kept:
+            raise not_found(session_id)
+        first = int(kept[b"turns"]) - len(texts)
+        history = [Turn.from_json(text, first + i) for i, text in enumerate(texts)]
+        return Session(session_id, kept[b"instructions"].decode(), history, ttl_ms / 1000)
+
+    async def append(self, session_id: str, turn: Turn, instructions: str) -> None:
+        arguments = [session_id, self._limits.max_turns, self._ttl_ms, turn.to_json(), instructions]
+        with _answering():
+            existed = await self._append(keys=_keys(session_id), args=arguments)
+        if not existed:
+            raise not_found(session_id)
+
+    async def delete(self, session_id: str) -> None:
+        with _answering():
+            existed = await self._delete(keys=_keys(session_id), args=[session_id])
+        if not existed:
+            raise not_found(session_id)
+
+    @asynccontextmanager
+    async def exclusive(self, session_id: str, wait_s: float) -> AsyncIterator[None]:
+        lock = self._redis.lock(
+            f"{PREFIX}{session_id}:lock",
+            timeout=self._limits.lease_s,
+            sleep=LOCK_POLL_S,
+            blocking_timeout=wait_s,
+            thread_local=False,
+        )
+        with _answering():
+            if not await lock.acquire():
+                raise busy(session_id)
+        try:
+            yield
+        finally:
+            # Shielded: a caller that hung up must not leave the lock behind. A lease that ran out, or a Redis that is
+            # gone, releases it by itself.
+            with anyio.move_on_after(TIMEOUT_S, shield=True), suppress(RedisError, OSError):
+                await lock.release()
+
+    async def check(self) -> None:
+        with _answering():
+            await self._redis.ping()
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+    @property
+    def _ttl_ms(self) -> int:
+        return max(1, round(self._limits.ttl_s * 1000))
+
+
+def _keys(session_id: str) -> list[str]:
+    return [INDEX, f"{PREFIX}{session_id}", f"{PREFIX}{session_id}:turns"]
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise Unavailable(
+            f"the session store (Redis) does not answer: {type(error).__name__} (TEXTPRO_REDIS_URL)", retry_after_s=1
+        ) from error

@@ -1,0 +1,49 @@
+"""Readiness by name and reason, and the signal to stop."""
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+from services.contracts.errors import Unavailable
+from services.runtime.lifecycle import Readiness, stop_signal
+
+
+def test_a_process_is_ready_when_every_dependency_is() -> None:
+    readiness = Readiness("model", "redis")
+    readiness.ready("model")
+    assert not readiness.is_ready
+    assert readiness.report()["dependencies"] == {"model": "ok", "redis": "starting"}
+    readiness.ready("redis")
+    assert readiness.is_ready
+    readiness.require()
+
+
+def test_a_lost_dependency_is_named_with_its_reason() -> None:
+    readiness = Readiness("redis")
+    readiness.ready("redis")
+    readiness.not_ready("redis", "connection refused")
+    with pytest.raises(Unavailable, match="redis: connection refused") as caught:
+        readiness.require()
+    assert caught.value.retry_after_s
+
+
+def test_draining_overrides_what_is_ready() -> None:
+    readiness = Readiness()
+    assert readiness.is_ready
+    readiness.drain()
+    assert not readiness.is_ready
+    with pytest.raises(Unavailable, match="stopping"):
+        readiness.require()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_sets_the_event(number: signal.Signals) -> None:
+    async def told() -> bool:
+        async with stop_signal() as stop:
+            os.kill(os.getpid(), number)
+            async with asyncio.timeout(5):
+                return await stop.wait()
+
+    assert asyncio.run(told())

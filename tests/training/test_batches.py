@@ -1,0 +1,81 @@
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from textpro.data import manifest
+from textpro.losses import IGNORE
+from textpro.training import augment
+from textpro.training.batches import Batch, BatchPlan, BucketSampler, SpeechDataset
+from textpro.training.tokenizer import END, NO_SPEECH, NO_TIMESTAMPS, START
+
+PLAIN = BatchPlan(seconds=4, long_padding=0, timestamps=0, bpe_dropout=0, augmentation=augment.NONE)
+
+
+def _dataset(corpus: Path, tokenizer: PreTrainedTokenizerFast, plan: BatchPlan, **options: bool) -> SpeechDataset:
+    return SpeechDataset(corpus, manifest.read(corpus), tokenizer, plan, n_mels=80, **options)
+
+
+def test_an_epoch_holds_every_clip_once() -> None:
+    durations = np.random.default_rng(0).uniform(0.5, 9, 2000)
+    batches = BucketSampler(durations, PLAIN).epoch(0)
+    assert sorted(i for batch in batches for i in batch) == list(range(2000))
+
+
+def test_batches_keep_to_their_seconds() -> None:
+    durations = np.random.default_rng(0).uniform(0.5, 4, 2000)
+    assert all(len(b) == 1 or len(b) * durations[b].max() <= 4 for b in BucketSampler(durations, PLAIN).epoch(1))
+
+
+def test_two_processes_share_an_epoch_without_overlap() -> None:
+    durations = np.random.default_rng(0).uniform(0.5, 4, 200)
+    epoch = BucketSampler(durations, PLAIN, world=2).epoch(0)
+    mine = [i for batch in epoch[0::2] for i in batch]
+    yours = [i for batch in epoch[1::2] for i in batch]
+    assert not set(mine) & set(yours)
+    assert len(epoch) % 2 == 0
+
+
+def test_a_resumed_sampler_draws_what_the_first_would_have_drawn() -> None:
+    durations = np.random.default_rng(0).uniform(0.5, 4, 50)
+    whole, resumed = iter(BucketSampler(durations, PLAIN)), iter(BucketSampler(durations, PLAIN, first_step=30))
+    skipped = [next(whole) for _ in range(30)]
+    assert len(skipped) == 30
+    assert [next(whole) for _ in range(30)] == [next(resumed) for _ in range(30)]
+
+
+def test_labels_are_the_inputs_shifted_and_end_the_text(corpus: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    batch = _dataset(corpus, tokenizer, PLAIN)[[(0, 0)]]
+    ids = tokenizer.get_vocab()
+    inputs, labels = batch.tokens[0].tolist(), batch.labels[0].tolist()
+    assert inputs[:2] == [ids[START], ids[NO_TIMESTAMPS]]
+    assert labels == [*inputs[1:], ids[END]]
+    assert tokenizer.decode(batch.tokens[0][batch.text_mask[0]]) == " Red sky."
+
+
+def test_noise_alone_is_taught_as_no_speech(corpus: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    plan = BatchPlan(long_padding=0, augmentation=augment.Augmentation(no_speech=1.0))
+    batch = _dataset(corpus, tokenizer, plan)[[(0, 0), (1, 0)]]
+    ids = tokenizer.get_vocab()
+    assert batch.labels.tolist() == [[ids[NO_SPEECH], ids[END]]] * 2
+    assert not batch.text_mask.any()
+
+
+def test_a_multilingual_model_is_told_language_and_task(corpus: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    batch = _dataset(corpus, tokenizer, PLAIN, multilingual=True)[[(0, 0)]]
+    assert tokenizer.decode(batch.tokens[0, :4]) == "<|startoftranscript|><|en|><|transcribe|><|notimestamps|>"
+
+
+def test_long_padding_reaches_towards_the_window_and_is_masked(
+    corpus: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    batch = _dataset(corpus, tokenizer, BatchPlan(long_padding=1.0, seed=1, augmentation=augment.NONE))[[(0, 3)]]
+    assert batch.mel.shape[2] > 300
+    assert int(batch.frame_mask.sum()) == 50
+
+
+def test_padding_rows_score_nothing(corpus: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    batch: Batch = _dataset(corpus, tokenizer, PLAIN)[[(0, 0), (2, 0)]]
+    beyond = (torch.arange(batch.tokens.shape[1]) >= batch.text_mask[0].nonzero().max() + 2)[None]
+    assert (batch.labels[0][beyond[0]] == IGNORE).all()

@@ -1,0 +1,87 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+from transformers import PreTrainedTokenizerFast
+
+from textpro.data import manifest
+from textpro.errors import TrainingError
+from textpro.training import augment
+from textpro.training.batches import BatchPlan, SpeechDataset
+from textpro.training.loop import Schedule
+from textpro.training.optimizer import FlatAdamW
+from textpro.training.whisperpro import Objective, Recipe, train
+from textpro.whisperpro import WhisperPro
+
+PLAN = BatchPlan(seconds=4, bpe_dropout=0, augmentation=augment.NONE)  # the tokenizer's dropout has no seed
+
+
+def _recipe(steps: int, **changes: object) -> Recipe:
+    settings = {
+        "mel": 1.0,
+        "ctc": 0.3,
+        "ctc_until": 100,
+        "dtype": "float32",
+        "log_every": 1,
+        "save_every": 2,
+        "plan": PLAN,
+    }
+    return Recipe(Schedule(steps, 1e-3, warmup_steps=2), **(settings | changes))  # type: ignore[arg-type]
+
+
+def test_one_batch_overfits(corpus: Path, tokenizer: PreTrainedTokenizerFast, model: WhisperPro) -> None:
+    plan = BatchPlan(long_padding=0, timestamps=0, bpe_dropout=0, augmentation=augment.NONE)
+    batch = SpeechDataset(corpus, manifest.read(corpus), tokenizer, plan, n_mels=80)[[(0, 0), (1, 0), (2, 0), (3, 0)]]
+    objective = Objective(model, _recipe(1, label_smoothing=0.0))
+    optimizer = FlatAdamW(objective.parameters())
+    first = None
+    for _ in range(150):
+        loss, parts = objective(batch, 0)
+        first = first or {name: value.item() for name, value in parts.items()}
+        loss.backward()
+        optimizer.step(3e-3)
+    assert first is not None
+    assert parts["asr"].item() < 0.1 * first["asr"]
+    assert parts["mel"].item() < 0.5 * first["mel"]
+
+
+def test_a_run_resumes_as_if_it_had_never_stopped(
+    corpus: Path, tokenizer: PreTrainedTokenizerFast, model: WhisperPro, tmp_path: Path
+) -> None:
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+
+    def run(out: Path, *stops: int) -> dict[str, torch.Tensor]:
+        model.load_state_dict(start)
+        for stop in stops:
+            train(model, tokenizer, corpus, out, _recipe(6), stop_after=stop)
+        return {name: value.clone() for name, value in model.state_dict().items()}
+
+    whole, halves = run(tmp_path / "a", 6), run(tmp_path / "b", 3, 6)
+    for name, value in whole.items():
+        torch.testing.assert_close(halves[name], value, msg=name)
+
+
+def test_metrics_are_json_lines_with_each_loss(
+    corpus: Path, tokenizer: PreTrainedTokenizerFast, model: WhisperPro, tmp_path: Path
+) -> None:
+    train(model, tokenizer, corpus, tmp_path, _recipe(4, mel_from=2))
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    assert ["mel" in row for row in rows] == [False, False, True, True]
+
+
+def test_training_without_clips_says_so(tokenizer: PreTrainedTokenizerFast, model: WhisperPro, tmp_path: Path) -> None:
+    (tmp_path / "manifest.jsonl").write_text("")
+    with pytest.raises(TrainingError, match="no clips"):
+        train(model, tokenizer, tmp_path / "manifest.jsonl", tmp_path, _recipe(1))
+
+
+def test_reading_clips_in_workers_gives_the_same_batches(corpus: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    dataset = SpeechDataset(corpus, manifest.read(corpus), tokenizer, BatchPlan(seed=5, bpe_dropout=0), n_mels=80)
+    drawn = [[(0, 0), (1, 0)], [(2, 1)]]
+    alone = [dataset[d].mel for d in drawn]
+    workers = [batch.mel for batch in DataLoader(dataset, batch_size=None, sampler=drawn, num_workers=1)]
+    for a, b in zip(alone, workers, strict=True):
+        torch.testing.assert_close(a, b)

@@ -1,0 +1,144 @@
+"""The two programs that speak: espeak-ng as a library in this process, flite as a command."""
+
+import ctypes
+import functools
+import io
+import subprocess
+import wave
+from typing import Protocol
+
+import numpy as np
+import soxr
+
+from textpro.data.voices import Delivery, Voice
+from textpro.errors import TextProError
+
+SAMPLE_RATE = 16_000
+FLITE_TIMEOUT_S = 60
+INSTALL = "install it with: apt-get install espeak-ng flite"
+
+
+class SynthesisError(TextProError):
+    """An engine is missing, or cannot speak as asked."""
+
+
+class Synthesizer(Protocol):
+    """Turns a sentence into speech."""
+
+    def speak(self, text: str, voice: Voice, delivery: Delivery) -> np.ndarray:
+        """Return the speech as int16 samples (T,) at 16 kHz; empty when there is nothing to say.
+
+        Raises `SynthesisError` when the engine does not know the voice or fails.
+        """
+        ...
+
+
+class EspeakNg:
+    """espeak-ng through its shared library, about 4 ms a sentence. The library's state is global to the process and
+    not thread-safe: one instance a process (`engine` sees to it), one caller at a time."""
+
+    _SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT: samples go to the callback before espeak_Synth returns
+    _DONT_EXIT = 0x8000  # espeakINITIALIZE_DONT_EXIT: report missing data, do not end the process
+    _CHARS_UTF8 = 1
+    _RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4
+
+    def __init__(self, library: str = "libespeak-ng.so.1") -> None:
+        try:
+            self._library = ctypes.CDLL(library)
+        except OSError as error:
+            raise SynthesisError(f"the espeak-ng library is missing ({error}); {INSTALL}") from error
+        self._native_rate = self._library.espeak_Initialize(self._SYNCHRONOUS, 0, None, self._DONT_EXIT)
+        if self._native_rate <= 0:
+            raise SynthesisError(f"espeak-ng does not start: its data files are missing; {INSTALL}")
+        self._pieces: list[bytes] = []
+        callback_type = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
+        self._callback = callback_type(self._collect)  # kept: the library holds only its address
+        self._library.espeak_SetSynthCallback(self._callback)
+
+    def speak(self, text: str, voice: Voice, delivery: Delivery) -> np.ndarray:
+        """See `Synthesizer.speak`. Two calls differ in the breath noise of some variants, which has no seed."""
+        if self._library.espeak_SetVoiceByName(voice.name.encode()) != 0:
+            raise SynthesisError(f"espeak-ng has no voice {voice.name!r}; {INSTALL} (1.51 or newer)")
+        settings = {
+            self._RATE: delivery.rate_wpm,
+            self._VOLUME: delivery.volume,
+            self._PITCH: delivery.pitch,
+            self._RANGE: delivery.range,
+        }
+        for parameter, value in settings.items():
+            self._library.espeak_SetParameter(parameter, value, 0)
+        self._pieces.clear()
+        data = text.encode()
+        size = ctypes.c_size_t(len(data) + 1)
+        if self._library.espeak_Synth(data, size, 0, 0, 0, self._CHARS_UTF8, None, None) != 0:
+            raise SynthesisError(f"espeak-ng failed on {text!r}")
+        samples = np.frombuffer(b"".join(self._pieces), dtype="<i2")
+        return soxr.resample(samples, self._native_rate, SAMPLE_RATE, quality="MQ")
+
+    def _collect(self, samples: int | None, count: int, _events: int | None) -> int:
+        if samples and count > 0:
+            self._pieces.append(ctypes.string_at(samples, count * 2))
+        return 0
+
+
+class Flite:
+    """flite by its command line, about 40 ms a sentence."""
+
+    _NATURAL_WPM = 175
+
+    def __init__(self, program: str = "flite") -> None:
+        self._program = program
+
+    def speak(self, text: str, voice: Voice, delivery: Delivery) -> np.ndarray:
+        """See `Synthesizer.speak`. `delivery.range` has no effect."""
+        settings = [f"duration_stretch={self._NATURAL_WPM / delivery.rate_wpm:.3f}"]
+        if voice.name in NATURAL_F0_HZ:
+            settings.append(f"int_f0_target_mean={_f0_hz(voice, delivery):.1f}")
+        command = [self._program, "-voice", voice.name]
+        for setting in settings:
+            command += ["--setf", setting]
+        command += ["-t", text, "-o", "/dev/stdout"]
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=FLITE_TIMEOUT_S, check=True)
+        except FileNotFoundError as error:
+            raise SynthesisError(f"the program {self._program!r} is missing; {INSTALL}") from error
+        except subprocess.SubprocessError as error:
+            raise SynthesisError(f"flite failed on {text!r} in voice {voice.name!r}: {error}") from error
+        samples = _read_wav(done.stdout)
+        return np.clip(samples * (delivery.volume / 100), -32768, 32767).astype(np.int16)
+
+
+# The voices that obey a pitch target, with their mean f0; rms ignores it.
+NATURAL_F0_HZ = {"kal16": 95.0, "awb": 130.0, "slt": 170.0}
+
+
+def engine_pitch(voice: Voice, delivery: Delivery) -> str:
+    """Return the pitch bin that is heard: that of the delivery, or `middle` where the voice cannot follow it."""
+    if voice.engine == "flite":
+        follows = voice.name in NATURAL_F0_HZ
+    else:
+        follows = not voice.variant.startswith("whisper")  # a whisper has no fundamental
+    return delivery.pitch_bin() if follows else "middle"
+
+
+@functools.cache
+def engine(name: str) -> Synthesizer:
+    """Return this process's engine of that name (`espeak-ng` or `flite`). Raises `SynthesisError` if it is missing."""
+    if name not in ENGINES:
+        raise SynthesisError(f"no engine {name!r}; there are {', '.join(ENGINES)}")
+    return ENGINES[name]()
+
+
+def _f0_hz(voice: Voice, delivery: Delivery) -> float:
+    # One octave over the whole range of pitch, about what espeak-ng does.
+    return NATURAL_F0_HZ[voice.name] * 2 ** ((delivery.pitch - 50) / 100)
+
+
+def _read_wav(data: bytes) -> np.ndarray:
+    with wave.open(io.BytesIO(data)) as file:
+        rate = file.getframerate()
+        samples = np.frombuffer(file.readframes(file.getnframes()), dtype="<i2")
+    return samples if rate == SAMPLE_RATE else soxr.resample(samples, rate, SAMPLE_RATE, quality="MQ")
+
+
+ENGINES: dict[str, type[EspeakNg] | type[Flite]] = {"espeak-ng": EspeakNg, "flite": Flite}

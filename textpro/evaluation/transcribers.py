@@ -1,0 +1,90 @@
+"""Other ways to run a bundle's Whisper, to judge the serving path against: faster-whisper, and PyTorch alone.
+
+Letters: S samples, N text tokens, W width.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+import torch
+from transformers.modeling_outputs import BaseModelOutput
+
+from textpro.audio import FRAMES_PER_WINDOW, HOP_LENGTH, log_mel
+from textpro.bundle import Bundle, load_training
+from textpro.decoding import DecodingOptions, padded_frames
+from textpro.vocabulary import ENGLISH, Vocabulary
+from textpro.whisperpro import Speech, decoder_states, encode
+
+
+class Transcriber(Protocol):
+    """Whatever turns utterances, (S,) float32 at 16 kHz each, into texts. SpeechDecoder is one."""
+
+    def transcribe(self, audio: Sequence[np.ndarray]) -> list[str]: ...
+
+
+class FasterWhisper:
+    """Stock faster-whisper over the bundle's CTranslate2 twin: greedy, no timestamps, no fallback, no filter."""
+
+    def __init__(self, bundle: Bundle, *, cache: Path, compute_type: str = "float32", threads: int = 1) -> None:
+        from faster_whisper import WhisperModel
+
+        path = str(bundle.ct2_path(compute_type, cache=cache))
+        self._model = WhisperModel(path, device="cpu", compute_type=compute_type, cpu_threads=threads)
+
+    def transcribe(self, audio: Sequence[np.ndarray]) -> list[str]:
+        return [self._one(samples) for samples in audio]
+
+    def _one(self, samples: np.ndarray) -> str:
+        segments, _ = self._model.transcribe(
+            samples,
+            language=None if self._model.model.is_multilingual else ENGLISH,
+            beam_size=1,
+            temperature=0.0,
+            without_timestamps=True,
+            condition_on_previous_text=False,
+            no_speech_threshold=None,
+            log_prob_threshold=None,
+            compression_ratio_threshold=None,
+        )
+        return " ".join(segment.text.strip() for segment in segments)
+
+
+class TorchWhisper:
+    """PyTorch alone: encoder, transformers' `generate`, then the whole decoder over the finished tokens for its states.
+
+    Utterances up to one window, in float32 on a CPU; English, as a multilingual Whisper is not asked for the language.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        model, _ = load_training(bundle, with_reconstructor=False)
+        self._model = model.requires_grad_(False).eval()
+        self._vocabulary = Vocabulary.of(bundle)
+        self._variable = bundle.config.variable_length
+
+    def transcribe(self, audio: Sequence[np.ndarray]) -> list[str]:
+        return [self.listen(samples).text for samples in audio]
+
+    @torch.inference_mode()
+    def listen(self, samples: np.ndarray) -> Speech:
+        """Text, tokens and prosody (N, W) of one utterance (S,), read from the full decoder."""
+        whisper, words = self._model.whisper, self._vocabulary
+        n_samples = HOP_LENGTH * (padded_frames(len(samples)) if self._variable else FRAMES_PER_WINDOW)
+        padded = np.pad(samples[:n_samples], (0, max(0, n_samples - len(samples))))
+        memory = encode(whisper.model.encoder, torch.from_numpy(log_mel(padded, whisper.config.num_mel_bins))[None])
+        prompt = words.prompt(ENGLISH)
+        written = whisper.generate(
+            encoder_outputs=BaseModelOutput(last_hidden_state=cast(torch.FloatTensor, memory)),
+            decoder_input_ids=torch.tensor([prompt]),
+            max_new_tokens=DecodingOptions().most_tokens(n_samples // HOP_LENGTH),
+            num_beams=1,
+            do_sample=False,
+        )
+        written = cast(torch.Tensor, written)[0].tolist()
+        tokens = [token for token in written if words.is_text(token)]
+        inputs = torch.tensor([[*prompt, *tokens]])
+        layer = self._model.config.prosody_layer
+        states = decoder_states(whisper.model.decoder, inputs, memory, layers=slice(None, layer))
+        decoder_states(whisper.model.decoder, inputs, memory, layers=slice(layer, None), states=states)
+        return Speech(words.text(tokens), tokens, states[0, len(prompt) :])

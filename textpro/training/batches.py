@@ -1,0 +1,225 @@
+"""Clips -> length-bucketed batches for WhisperPro, drawn from (seed, step), so that a run resumes where it stopped.
+
+Only BPE dropout is not seeded: its generator is inside the tokenizer.
+
+Letters: B batch, T mel frames, L decoder inputs.
+"""
+
+import wave
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+from transformers import PreTrainedTokenizerBase
+
+from textpro.audio import FRAMES_PER_SECOND, FRAMES_PER_WINDOW, SAMPLE_RATE, log_mel
+from textpro.data.manifest import Clip, resolve
+from textpro.losses import IGNORE
+from textpro.training import augment
+from textpro.training.augment import Augmentation
+from textpro.training.tokenizer import END, NO_SPEECH, NO_TIMESTAMPS, START, TIMESTAMP_SECONDS, with_dropout
+
+CHARACTERS = " 'abcdefghijklmnopqrstuvwxyz"  # of the auxiliary CTC; 0 is the blank
+CLIPS_PER_POOL = 512  # sorted by length together; more would make the order of lengths less random
+MAX_TEXT_TOKENS = 440  # of the decoder's 448 positions
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """How batches are drawn: seconds of speech a batch, share padded out towards 30 s, how targets vary."""
+
+    seconds: float = 40.0
+    long_padding: float = 0.04
+    timestamps: float = 0.12
+    bpe_dropout: float = 0.33
+    seed: int = 0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+@dataclass
+class Batch:
+    """mel (B, n_mels, T); frame_mask (B, T), true on real frames; tokens, labels (B, L); text_mask (B, L), true where
+    a decoder input is a text token; characters for CTC as one flat row, and their lengths (B,)."""
+
+    mel: Tensor
+    frame_mask: Tensor
+    tokens: Tensor
+    labels: Tensor
+    text_mask: Tensor
+    characters: Tensor
+    character_lengths: Tensor
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> "Batch":
+        moved = {name: value.to(device, non_blocking=True) for name, value in vars(self).items()}
+        moved["mel"] = moved["mel"].to(dtype)
+        return Batch(**moved)
+
+    def __len__(self) -> int:
+        return len(self.mel)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """A clip's decoder inputs, the label of each, and which inputs are text."""
+
+    inputs: list[int]
+    labels: list[int]
+    text: range
+
+
+class BucketSampler(Sampler[list[tuple[int, int]]]):
+    """Batches of clips of like length for one process: lists of (clip index, step), endless from `first_step` on."""
+
+    def __init__(
+        self, durations_s: Sequence[float], plan: BatchPlan, *, rank: int = 0, world: int = 1, first_step: int = 0
+    ) -> None:
+        self.durations = np.asarray(durations_s)
+        self.plan, self.rank, self.world, self.first_step = plan, rank, world, first_step
+
+    def epoch(self, number: int) -> list[np.ndarray]:
+        """All batches of an epoch, the same in every process, a multiple of the number of processes."""
+        rng = np.random.default_rng([self.plan.seed, number])
+        order = rng.permutation(len(self.durations))
+        batches: list[np.ndarray] = []
+        for start in range(0, len(order), CLIPS_PER_POOL):
+            chunk = order[start : start + CLIPS_PER_POOL]
+            chunk = chunk[np.argsort(self.durations[chunk], kind="stable")[::-1]]
+            while len(chunk):
+                size = max(1, int(self.plan.seconds / max(self.durations[chunk[0]], 0.5)))
+                batches.append(chunk[:size])
+                chunk = chunk[size:]
+        order = rng.permutation(len(batches))
+        usable = max(self.world, len(batches) // self.world * self.world)
+        return [batches[order[i % len(batches)]] for i in range(usable)]
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        step, number = 0, 0
+        while True:
+            batches = self.epoch(number)
+            for mine in range(self.rank, len(batches), self.world):
+                if step >= self.first_step:
+                    yield [(int(i), step) for i in batches[mine]]
+                step += 1
+            number += 1
+
+
+def read_pcm(path: Path) -> np.ndarray:
+    """A clip as (S,) float32 at 16 kHz: PCM16 WAV as `textpro synthesize` writes it directly, anything else decoded."""
+    with wave.open(str(path)) as file:
+        if (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (SAMPLE_RATE, 1, 2):
+            return np.frombuffer(file.readframes(file.getnframes()), dtype="<i2").astype(np.float32) / 32768.0
+    from textpro.audio import decode
+
+    return decode(path.read_bytes())
+
+
+class SpeechDataset(Dataset[Batch]):
+    """Turns a list of (clip index, key) into one Batch: read, augment, log-mel, tokens."""
+
+    def __init__(
+        self,
+        manifest: Path,
+        clips: Sequence[Clip],
+        tokenizer: PreTrainedTokenizerBase,
+        plan: BatchPlan,
+        *,
+        n_mels: int,
+        multilingual: bool = False,
+    ) -> None:
+        self.manifest, self.clips, self.tokenizer, self.plan = manifest, clips, tokenizer, plan
+        self.n_mels, self.multilingual = n_mels, multilingual
+        self._spelled = with_dropout(tokenizer, 0.1)
+        vocabulary = tokenizer.get_vocab()
+        self._vocabulary = vocabulary
+        self._end = vocabulary[END]
+        self._no_speech = vocabulary.get(NO_SPEECH, vocabulary.get("<|nocaptions|>", vocabulary[END]))
+        self._first_timestamp = vocabulary.get("<|0.00|>")
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, drawn: list[tuple[int, int]]) -> Batch:
+        rng = np.random.default_rng([self.plan.seed, drawn[0][1], drawn[0][0]])
+        how = self.plan.augmentation
+        long = rng.random() < self.plan.long_padding
+        if long:  # these cost by the padded length, so only a few
+            drawn = drawn[:4]
+        audio: list[np.ndarray] = []
+        texts: list[str] = []
+        prompts: list[list[int]] = []
+        for index, _ in drawn:
+            clip = self.clips[index]
+            samples = read_pcm(resolve(self.manifest, clip))
+            silent = rng.random() < how.no_speech
+            audio.append(augment.waveform(augment.noise(rng, len(samples)) * 0.1 if silent else samples, rng, how))
+            texts.append("" if silent else clip.text)
+            prompts.append(self._prompt(str(clip.labels.get("language", "en"))))
+        return self._collate(audio, texts, prompts, rng, long)
+
+    def _prompt(self, language: str) -> list[int]:
+        """Whisper's opening, before the choice of timestamps: an English-only model has no language and task."""
+        names = [START, f"<|{language}|>", "<|transcribe|>"] if self.multilingual else [START]
+        return [self._vocabulary[name] for name in names]
+
+    def _collate(
+        self, audio: list[np.ndarray], texts: list[str], prompts: list[list[int]], rng: np.random.Generator, long: bool
+    ) -> Batch:
+        how = self.plan.augmentation
+        lead = rng.integers(0, SAMPLE_RATE // 4, len(audio)) if how.masks else np.zeros(len(audio), dtype=int)
+        audio = [_lead_in(samples, int(n), rng) for samples, n in zip(audio, lead, strict=True)]
+        frames = [min(len(samples) // 160, FRAMES_PER_WINDOW) for samples in audio]
+        n_frames = max(frames)
+        if long:
+            n_frames = int(rng.integers(n_frames, FRAMES_PER_WINDOW + 1))
+        n_frames += n_frames % 2
+        # Padding is silence in front of the log-mel, as Whisper's own, or zeros behind it, as faster-whisper's.
+        zeros_behind = rng.random() < 0.5
+        mel = np.zeros((len(audio), self.n_mels, n_frames), dtype=np.float32)
+        for row, samples in enumerate(audio):
+            if not zeros_behind:
+                samples = np.pad(samples[: n_frames * 160], (0, max(0, n_frames * 160 - len(samples))))
+            features = augment.spectrogram(log_mel(samples, self.n_mels)[:, :n_frames], rng, how)
+            mel[row, :, : features.shape[1]] = features
+        frame_mask = torch.arange(n_frames)[None] < torch.tensor(frames)[:, None]
+        rows = [
+            self._targets(prompt, text, n / FRAMES_PER_SECOND, rng)
+            for prompt, text, n in zip(prompts, texts, frames, strict=True)
+        ]
+        return _pack(torch.from_numpy(mel), frame_mask, rows, texts, self._end)
+
+    def _targets(self, prompt: list[int], text: str, seconds: float, rng: np.random.Generator) -> "Targets":
+        no_timestamps = self._vocabulary[NO_TIMESTAMPS]
+        if not text:
+            labels = [*prompt[1:], self._no_speech, self._end]
+            return Targets([*prompt, no_timestamps], labels, range(0))
+        tokenizer = self._spelled if rng.random() < self.plan.bpe_dropout else self.tokenizer.backend_tokenizer
+        words = tokenizer.encode(" " + text, add_special_tokens=False).ids[:MAX_TEXT_TOKENS]
+        opening, closing = [*prompt, no_timestamps], []
+        if self._first_timestamp is not None and rng.random() < self.plan.timestamps:
+            opening = [*prompt, self._first_timestamp]
+            closing = [self._first_timestamp + round(seconds / TIMESTAMP_SECONDS)]
+        inputs = [*opening, *words, *closing]
+        return Targets(inputs, [*inputs[1:], self._end], range(len(opening), len(opening) + len(words)))
+
+
+def _lead_in(samples: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    return np.concatenate([rng.standard_normal(n, dtype=np.float32) * 1e-4, samples]) if n else samples
+
+
+def _pack(mel: Tensor, frame_mask: Tensor, rows: "list[Targets]", texts: list[str], pad: int) -> Batch:
+    length = max(len(row.inputs) for row in rows)
+    tokens = torch.full((len(rows), length), pad)
+    labels = torch.full((len(rows), length), IGNORE)
+    text_mask = torch.zeros((len(rows), length), dtype=torch.bool)
+    for i, row in enumerate(rows):
+        tokens[i, : len(row.inputs)] = torch.tensor(row.inputs)
+        labels[i, : len(row.labels)] = torch.tensor(row.labels)
+        text_mask[i, row.text.start : row.text.stop] = True
+    spelled = [[CHARACTERS.index(c) + 1 for c in text.lower() if c in CHARACTERS] for text in texts]
+    characters = torch.tensor([c for row in spelled for c in row], dtype=torch.long)
+    lengths = torch.tensor([len(row) for row in spelled])
+    return Batch(mel, frame_mask, tokens, labels, text_mask, characters, lengths)

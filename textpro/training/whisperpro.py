@@ -1,0 +1,212 @@
+"""Training WhisperPro: recognition plus mel reconstruction, from a checkpoint or from scratch (paper 3.1, eq. 4-6)."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+from transformers import GenerationConfig, PreTrainedTokenizerBase, WhisperConfig, WhisperForConditionalGeneration
+
+from textpro.data import manifest
+from textpro.errors import TrainingError
+from textpro.losses import asr_ce, mel_mse
+from textpro.training.batches import CHARACTERS, Batch, BatchPlan, BucketSampler, SpeechDataset
+from textpro.training.loop import RunLog, Schedule, load_checkpoint, save_checkpoint
+from textpro.training.optimizer import FlatAdamW
+from textpro.training.tokenizer import END, NO_SPEECH, NO_TIMESTAMPS, START
+from textpro.whisperpro import WhisperPro
+
+
+@dataclass(frozen=True)
+class FreshModel:
+    """Size of a Whisper trained from scratch."""
+
+    width: int = 256
+    n_heads: int = 4
+    encoder_layers: int = 4
+    decoder_layers: int = 4
+    n_mels: int = 80
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training run. Weights of the losses: `mel` is the paper's λ, zero before `mel_from`; `ctc` is an auxiliary
+    loss on the encoder that a model from scratch needs and the paper's does not."""
+
+    schedule: Schedule
+    mel: float = 1.0
+    mel_from: int = 0
+    ctc: float = 0.0
+    ctc_until: int = 0
+    label_smoothing: float = 0.05
+    dtype: str = "bfloat16"
+    save_every: int = 500
+    log_every: int = 50
+    workers: int = 0
+    plan: BatchPlan = field(default_factory=BatchPlan)
+
+
+def fresh_whisper(size: FreshModel, tokenizer: PreTrainedTokenizerBase) -> WhisperForConditionalGeneration:
+    """An untrained Whisper with this tokenizer's special tokens, English only, the window of the original."""
+    ids = tokenizer.get_vocab()
+    config = WhisperConfig(
+        vocab_size=-(-len(tokenizer) // 8) * 8,
+        num_mel_bins=size.n_mels,
+        d_model=size.width,
+        encoder_layers=size.encoder_layers,
+        decoder_layers=size.decoder_layers,
+        encoder_attention_heads=size.n_heads,
+        decoder_attention_heads=size.n_heads,
+        encoder_ffn_dim=4 * size.width,
+        decoder_ffn_dim=4 * size.width,
+        bos_token_id=ids[END],
+        eos_token_id=ids[END],
+        pad_token_id=ids[END],
+        decoder_start_token_id=ids[START],
+        suppress_tokens=[],
+        begin_suppress_tokens=[],
+    )
+    model = WhisperForConditionalGeneration(config)
+    model.generation_config = GenerationConfig(
+        bos_token_id=ids[END],
+        eos_token_id=ids[END],
+        pad_token_id=ids[END],
+        decoder_start_token_id=ids[START],
+        no_timestamps_token_id=ids[NO_TIMESTAMPS],
+        is_multilingual=False,
+        lang_to_id={"<|en|>": ids["<|en|>"]},
+        task_to_id={"transcribe": ids["<|transcribe|>"], "translate": ids["<|translate|>"]},
+        suppress_tokens=[
+            ids[t]
+            for t in (START, "<|en|>", "<|translate|>", "<|transcribe|>", "<|startoflm|>", "<|startofprev|>", NO_SPEECH)
+        ],
+        begin_suppress_tokens=[],
+        alignment_heads=[[size.decoder_layers - 1, head] for head in range(size.n_heads)],
+        max_length=448,
+        max_initial_timestamp_index=50,
+    )
+    return model
+
+
+class Objective(nn.Module):
+    """All that is trained, and its loss: WhisperPro and, from scratch, a character CTC head on the encoder."""
+
+    def __init__(self, model: WhisperPro, recipe: Recipe) -> None:
+        super().__init__()
+        self.model, self.recipe = model, recipe
+        self.ctc_head = nn.Linear(model.whisper.config.d_model, 1 + len(CHARACTERS)) if recipe.ctc else None
+
+    def forward(self, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum (eq. 6) and its parts."""
+        recipe = self.recipe
+        heard = self.model(batch.mel, batch.tokens)
+        parts = {"asr": asr_ce(heard.logits, batch.labels, smoothing=recipe.label_smoothing)}
+        total = parts["asr"]
+        if self.ctc_head is not None and step < recipe.ctc_until:
+            parts["ctc"] = self._ctc(heard.memory, batch)
+            total = total + recipe.ctc * parts["ctc"]
+        if self.model.reconstructor is not None and recipe.mel and step >= recipe.mel_from:
+            parts["mel"] = self._mel(heard.states, batch)
+            total = total + recipe.mel * parts["mel"]
+        return total, parts
+
+    def _ctc(self, memory: Tensor, batch: Batch) -> Tensor:
+        assert self.ctc_head is not None
+        logp = self.ctc_head(memory).float().log_softmax(-1).transpose(0, 1)
+        lengths = torch.full((len(batch),), len(logp), dtype=torch.long)
+        loss = F.ctc_loss(logp, batch.characters, lengths, batch.character_lengths, zero_infinity=True, reduction="sum")
+        return loss / batch.character_lengths.sum().clamp(min=1)
+
+    def _mel(self, states: Tensor, batch: Batch) -> Tensor:
+        """Over the clips that have text: a clip without tokens has no prosody to rebuild it from."""
+        assert self.model.reconstructor is not None
+        spoken = batch.text_mask.any(dim=1)
+        if not spoken.any():
+            return states.new_zeros(())
+        # Text stands together behind the prompt, which is equally long everywhere: a slice aligns tokens and states.
+        columns = batch.text_mask.any(dim=0).nonzero()
+        text = slice(int(columns.min()), int(columns.max()) + 1)
+        tokens, prosody, mask = (x[spoken, text] for x in (batch.tokens, states, batch.text_mask))
+        n_frames = int(batch.frame_mask.sum(dim=1).max())
+        predicted = self.model.reconstructor(tokens, prosody, mask, n_frames)
+        return mel_mse(predicted, batch.mel[spoken, :, :n_frames], batch.frame_mask[spoken, :n_frames])
+
+
+def train(
+    model: WhisperPro,
+    tokenizer: PreTrainedTokenizerBase,
+    manifest_path: Path,
+    out: Path,
+    recipe: Recipe,
+    *,
+    resume: Path | None = None,
+    stop_after: int | None = None,
+) -> None:
+    """Trains in place; writes checkpoint.safetensors and metrics.jsonl under `out`, and goes on from what lies there.
+
+    resume: another run's checkpoint to branch from; stop_after: step at which to stop early, the schedule unchanged.
+    Raises TrainingError without clips or for a checkpoint of another model.
+    """
+    clips = [clip for clip in manifest.read(manifest_path) if clip.text]
+    if not clips:
+        raise TrainingError(f"{manifest_path} has no clips with text")
+    accelerator = Accelerator(cpu=not torch.cuda.is_available())
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(recipe.plan.seed)
+    objective = Objective(model, recipe).to(accelerator.device, getattr(torch, recipe.dtype)).train()
+    optimizer = FlatAdamW(objective.parameters())
+    own = out / "checkpoint.safetensors"
+    source = own if own.exists() else resume
+    step = load_checkpoint(source, optimizer) if source else 0
+    loader = _loader(model, tokenizer, manifest_path, clips, recipe, accelerator, step)
+    log = RunLog(out, total=recipe.schedule.steps, first_step=step, visible=accelerator.is_main_process)
+    seen, last = 0, min(stop_after or recipe.schedule.steps, recipe.schedule.steps)
+    for batch in loader:
+        if step >= last:
+            break
+        loss, parts = objective(batch.to(accelerator.device, getattr(torch, recipe.dtype)), step)
+        loss.backward()
+        norm = optimizer.step(recipe.schedule.lr(step), accelerator)
+        seen += len(batch) * accelerator.num_processes
+        step += 1
+        log.advance()
+        if step % recipe.log_every == 0:
+            values = {name: value.item() for name, value in parts.items()}
+            log.write(step, **values, lr=recipe.schedule.lr(step), norm=norm, clips=seen)
+        if step % recipe.save_every == 0 and accelerator.is_main_process:
+            save_checkpoint(out, step, optimizer)
+    log.close()
+    if accelerator.is_main_process:
+        save_checkpoint(out, step, optimizer)
+    accelerator.wait_for_everyone()
+
+
+def _loader(
+    model: WhisperPro,
+    tokenizer: PreTrainedTokenizerBase,
+    manifest_path: Path,
+    clips: list[manifest.Clip],
+    recipe: Recipe,
+    accelerator: Accelerator,
+    first_step: int,
+) -> DataLoader[Batch]:
+    """This process's share of the batches from `first_step` on."""
+    rank, world = accelerator.process_index, accelerator.num_processes
+    sampler = BucketSampler([c.duration_s for c in clips], recipe.plan, rank=rank, world=world, first_step=first_step)
+    dataset = SpeechDataset(
+        manifest_path,
+        clips,
+        tokenizer,
+        recipe.plan,
+        n_mels=model.whisper.config.num_mel_bins,
+        multilingual=bool(model.whisper.generation_config.is_multilingual),
+    )
+    return DataLoader(dataset, batch_size=None, sampler=sampler, num_workers=recipe.workers)
+
+
+def describe(recipe: Recipe) -> dict:
+    """The recipe as JSON, for textpro.json and the model card."""
+    return asdict(recipe)

@@ -1,0 +1,92 @@
+"""WhisperPro: Whisper whose middle decoder states are the prosody (paper 3.1, app. B). The training path, in PyTorch.
+
+Letters: B batch, T mel frames, E = T / 2 encoder states, L decoder inputs, N text tokens, W width, V vocabulary.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import WhisperForConditionalGeneration
+from transformers.models.whisper.modeling_whisper import WhisperDecoder, WhisperEncoder
+
+from textpro.config import BundleConfig
+from textpro.reconstructor import MelReconstructor
+
+
+@dataclass(frozen=True)
+class Speech:
+    """What was said and how: text, its Whisper tokens y_1..y_N, and prosody (N, W), one row per token (eq. 1-2)."""
+
+    text: str
+    tokens: list[int]
+    prosody: Tensor
+
+
+def encode(encoder: WhisperEncoder, mel: Tensor) -> Tensor:
+    """Runs Whisper's encoder on an utterance of any length up to its window: mel (B, n_mels, T) -> (B, E, W).
+
+    Whisper's encoder positions are sinusoids, so they crop; the stock forward accepts the full window only.
+    """
+    x = F.gelu(encoder.conv1(mel))
+    x = F.gelu(encoder.conv2(x)).transpose(1, 2)
+    x = x + encoder.embed_positions.weight[: x.shape[1]]
+    for layer in encoder.layers:
+        x = layer(x, None)
+    return encoder.layer_norm(x)
+
+
+def decoder_states(
+    decoder: WhisperDecoder, tokens: Tensor, memory: Tensor, *, layers: slice, states: Tensor | None = None
+) -> Tensor:
+    """Teacher-forced raw output of the last of the given decoder layers, before any final norm.
+
+    tokens: (B, L), memory: (B, E, W) -> (B, L, W). With `states` (the output of the layers before) embeddings are skipped.
+    """
+    length = tokens.shape[1]
+    if states is None:
+        states = decoder.embed_tokens(tokens) + decoder.embed_positions.weight[:length]
+    causal = torch.full((length, length), float("-inf"), dtype=states.dtype, device=states.device).triu(1)[None, None]
+    for layer in decoder.layers[layers]:
+        states = layer(states, causal, encoder_hidden_states=memory, use_cache=False)
+    return states
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One teacher-forced pass: logits (B, L, V), prosody states (B, L, W) at every decoder input, encoder states (B, E, W)."""
+
+    logits: Tensor
+    states: Tensor
+    memory: Tensor
+
+
+class WhisperPro(nn.Module):
+    """Whisper with the prosody tap, and in training the mel reconstructor."""
+
+    def __init__(
+        self, whisper: WhisperForConditionalGeneration, config: BundleConfig, *, with_reconstructor: bool = False
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.whisper = whisper
+        self.reconstructor = (
+            MelReconstructor(
+                config.reconstructor,
+                vocabulary=whisper.config.vocab_size,
+                prosody_width=whisper.config.d_model,
+                n_mels=whisper.config.num_mel_bins,
+            )
+            if with_reconstructor
+            else None
+        )
+
+    def forward(self, mel: Tensor, tokens: Tensor) -> Heard:
+        """mel: (B, n_mels, T), tokens: (B, L) decoder inputs."""
+        model, layer = self.whisper.model, self.config.prosody_layer
+        memory = encode(model.encoder, mel)
+        states = decoder_states(model.decoder, tokens, memory, layers=slice(None, layer))
+        top = decoder_states(model.decoder, tokens, memory, layers=slice(layer, None), states=states)
+        logits = self.whisper.proj_out(model.decoder.layer_norm(top))
+        return Heard(logits, states, memory)

@@ -1,0 +1,39 @@
+"""Speech longer than the encoder's window, cut where nobody speaks.
+
+Letters: S samples, K voice frames of 32 ms.
+"""
+
+import numpy as np
+
+from textpro.audio import SAMPLE_RATE, WINDOW_SECONDS
+
+VOICE_FRAME = 512  # samples, what Silero judges at a time
+SMOOTHING_FRAMES = 9  # 0.3 s: a pause, not the closure of a consonant
+
+
+def cut_at_pauses(audio: np.ndarray, voice: np.ndarray, *, window_s: float = WINDOW_SECONDS) -> list[slice]:
+    """Cuts an utterance into windows of at most `window_s` seconds, cut in the clearest pause of their second half.
+
+    audio: (S,), voice: (K,) voice probability per frame -> slices of samples that cover the utterance in order.
+    Where the voice never pauses the quietest place is taken.
+    """
+    limit = int(window_s * SAMPLE_RATE)
+    activity = _activity(audio, voice) if len(audio) > limit else np.empty(0)
+    windows: list[slice] = []
+    start = 0
+    while len(audio) - start > limit:
+        first, last = (start + limit // 2) // VOICE_FRAME + 1, (start + limit) // VOICE_FRAME
+        place = last - 1 - int(np.argmin(activity[first:last][::-1]))  # the latest of equals: fewer windows
+        windows.append(slice(start, place * VOICE_FRAME + VOICE_FRAME // 2))
+        start = windows[-1].stop
+    return [*windows, slice(start, len(audio))]
+
+
+def _activity(audio: np.ndarray, voice: np.ndarray) -> np.ndarray:
+    """(K,) smoothed voice probability, with loudness to decide between places that are alike."""
+    frames = np.pad(audio, (0, len(voice) * VOICE_FRAME - len(audio))).reshape(-1, VOICE_FRAME)
+    loudness = np.sqrt(np.mean(frames**2, axis=1))
+    both = voice + 0.1 * loudness / max(float(loudness.max()), 1e-9)
+    return np.convolve(
+        np.pad(both, SMOOTHING_FRAMES // 2, mode="edge"), np.ones(SMOOTHING_FRAMES) / SMOOTHING_FRAMES, mode="valid"
+    )
