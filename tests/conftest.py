@@ -1,6 +1,6 @@
 """What every test sees: which marked tests can run here."""
 
-import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,9 +12,7 @@ EMBEDDED = ROOT / "textpro" / "bundles" / "embedded" / "textpro.json"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     reasons = {
         "embedded": None if EMBEDDED.exists() else f"the trained models are not in {EMBEDDED.parent}",
-        "vllm": None
-        if os.environ.get("TEXTPRO_TEST_VLLM_PYTHON")
-        else "TEXTPRO_TEST_VLLM_PYTHON names no Python with vLLM",
+        "vllm": None if find_spec("vllm") else "vLLM is not installed; `make test` installs its CPU build",
         "gpu": None if Path("/dev/nvidia0").exists() else "there is no NVIDIA GPU",
     }
     for item in items:

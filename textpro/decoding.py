@@ -33,6 +33,9 @@ from textpro.windows import VOICE_FRAME, cut_at_pauses
 
 MAX_TOKENS = 224  # half of the decoder's context, as in Whisper
 SHORTEST_FRAMES = 16
+# CTranslate2 4.8's `generate` takes an input with as many rows as there are mels for a spectrogram: an encoder output
+# of 80 or 128 states is encoded again, in silence, and the text is wrong. No utterance is given these lengths.
+MISREAD_FRAMES = frozenset(FRAMES_PER_STATE * n_mels for n_mels in (80, 128))
 STAGES = ("voice", "features", "encode", "decode", "prosody")
 
 
@@ -308,12 +311,15 @@ class SpeechDecoder:
 def padded_frames(n_samples: int) -> int:
     """The length T that an utterance of so many samples is padded to: on a ladder of eight steps an octave.
 
-    So at most an eighth is added, utterances of like length meet on a step and share a batch, and how long one is
-    padded depends on itself alone.
+    So little is added, utterances of like length meet on a step and share a batch, and how long one is padded depends
+    on itself alone.
     """
     n_frames = max(-(-n_samples // HOP_LENGTH), SHORTEST_FRAMES)
     step = max(FRAMES_PER_STATE, 1 << (n_frames.bit_length() - 4))
-    return min(-(-n_frames // step) * step, FRAMES_PER_WINDOW)
+    padded = -(-n_frames // step) * step
+    if padded in MISREAD_FRAMES:
+        return padded_frames((padded + 1) * HOP_LENGTH)
+    return min(padded, FRAMES_PER_WINDOW)
 
 
 def _groups(windows: Sequence[_Window], size: int) -> list[list[int]]:

@@ -1,4 +1,4 @@
-"""What the library raises. The services translate these at their edge through one table (services/contracts/errors.py)."""
+"""What the library raises. The services translate these at their edge (services/contracts/errors.py)."""
 
 
 class TextProError(Exception):

@@ -45,7 +45,7 @@ class Guards:
 
     def voiceless(self, voice: np.ndarray) -> bool:
         """Whether voice probabilities (K,) show too little voice."""
-        return np.count_nonzero(voice >= self.voice_probability) * VOICE_FRAME_MS < self.voice_ms
+        return int((voice >= self.voice_probability).sum()) * VOICE_FRAME_MS < self.voice_ms
 
     def after(self, text: str, *, log_probability: float, no_speech_probability: float) -> NoSpeechReason | None:
         """Judges what the model wrote. log_probability: mean over its tokens and the end of text."""

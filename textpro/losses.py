@@ -17,6 +17,6 @@ def asr_ce(logits: Tensor, labels: Tensor, *, smoothing: float = 0.0) -> Tensor:
 
 
 def mel_mse(predicted: Tensor, target: Tensor, frame_mask: Tensor) -> Tensor:
-    """Mean squared error over real frames (paper eq. 5). predicted, target: (B, n_mels, T), frame_mask: (B, T) boolean."""
+    """Mean squared error over real frames (paper eq. 5). predicted, target: (B, n_mels, T), frame_mask: (B, T)."""
     error = (predicted.float() - target.float()).square().mean(dim=1)
     return (error * frame_mask).sum() / frame_mask.sum().clamp(min=1)

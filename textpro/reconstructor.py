@@ -21,6 +21,9 @@ def sinusoids(length: int, width: int) -> Tensor:
 class MelReconstructor(nn.Module):
     """Rebuilds the mel spectrogram from what was said and how, so that prosody has to hold the how."""
 
+    token_positions: Tensor
+    frame_positions: Tensor
+
     def __init__(
         self,
         config: ReconstructorConfig,

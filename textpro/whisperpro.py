@@ -42,20 +42,19 @@ def decoder_states(
 ) -> Tensor:
     """Teacher-forced raw output of the last of the given decoder layers, before any final norm.
 
-    tokens: (B, L), memory: (B, E, W) -> (B, L, W). With `states` (the output of the layers before) embeddings are skipped.
+    tokens: (B, L), memory: (B, E, W) -> (B, L, W). states: the output of the layers before, in place of the embeddings.
     """
     length = tokens.shape[1]
-    if states is None:
-        states = decoder.embed_tokens(tokens) + decoder.embed_positions.weight[:length]
-    causal = torch.full((length, length), float("-inf"), dtype=states.dtype, device=states.device).triu(1)[None, None]
+    x = decoder.embed_tokens(tokens) + decoder.embed_positions.weight[:length] if states is None else states
+    causal = torch.full((length, length), float("-inf"), dtype=x.dtype, device=x.device).triu(1)[None, None]
     for layer in decoder.layers[layers]:
-        states = layer(states, causal, encoder_hidden_states=memory, use_cache=False)
-    return states
+        x = layer(x, causal, encoder_hidden_states=memory, use_cache=False)
+    return x
 
 
 @dataclass(frozen=True)
 class Heard:
-    """One teacher-forced pass: logits (B, L, V), prosody states (B, L, W) at every decoder input, encoder states (B, E, W)."""
+    """One teacher-forced pass: logits (B, L, V), prosody (B, L, W) at every decoder input, encoder states (B, E, W)."""
 
     logits: Tensor
     states: Tensor

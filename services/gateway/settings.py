@@ -18,7 +18,7 @@ class GatewaySettings(ServiceSettings):
     host: str = "127.0.0.1"
     """Address to listen on; `0.0.0.0` opens it to the network."""
 
-    port: int = Field(8000, ge=0, le=65535)
+    port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
 
     encoder_url: str = "127.0.0.1:50051"
@@ -33,47 +33,47 @@ class GatewaySettings(ServiceSettings):
     redis_url: SecretStr | None = None
     """Where sessions live, such as `redis://host:6379/0`; when not set, in this process's memory."""
 
-    instructions: str = Field("", max_length=8000)
+    instructions: str = Field(default="", max_length=8000)
     """System prompt of sessions that bring none of their own."""
 
-    max_seconds: float = Field(60.0, gt=0, le=3600)
+    max_seconds: float = Field(default=60.0, gt=0, le=3600)
     """Longest audio of a turn, in seconds."""
 
-    max_bytes: int = Field(25 * 2**20, ge=1024)
+    max_bytes: int = Field(default=25 * 2**20, ge=1024)
     """Largest request body."""
 
-    max_decoded_bytes: int = Field(MAX_DECODED_BYTES, ge=2**20)
+    max_decoded_bytes: int = Field(default=MAX_DECODED_BYTES, ge=2**20)
     """Most bytes of raw samples one upload may decode to."""
 
-    decode_threads: int = Field(2, ge=1, le=64)
+    decode_threads: int = Field(default=2, ge=1, le=64)
     """Uploads decoded side by side."""
 
-    max_turns: int = Field(64, ge=1, le=10_000)
+    max_turns: int = Field(default=64, ge=1, le=10_000)
     """Turns served at once; one more is answered 429."""
 
-    turn_timeout_s: float = Field(120.0, gt=0, le=3600)
+    turn_timeout_s: float = Field(default=120.0, gt=0, le=3600)
     """Longest time one turn may take, in seconds."""
 
-    encoder_timeout_s: float = Field(30.0, gt=0, le=600)
+    encoder_timeout_s: float = Field(default=30.0, gt=0, le=600)
     """Longest time the encoder may take, in seconds."""
 
-    max_tokens: int = Field(256, ge=1)
+    max_tokens: int = Field(default=256, ge=1)
     """Length of an answer when the request does not say, in tokens."""
 
-    max_tokens_limit: int = Field(4096, ge=1)
+    max_tokens_limit: int = Field(default=4096, ge=1)
     """Longest answer a request may ask for, in tokens."""
 
-    session_ttl_s: float = Field(3600.0, gt=0)
+    session_ttl_s: float = Field(default=3600.0, gt=0)
     """A session is forgotten when nothing was said in it for so long, in seconds."""
 
-    max_sessions: int = Field(10_000, ge=1)
+    max_sessions: int = Field(default=10_000, ge=1)
     """Sessions kept at once; while there are so many, new ones are answered 429."""
 
-    max_session_turns: int = Field(50, ge=1, le=1000)
+    max_session_turns: int = Field(default=50, ge=1, le=1000)
     """Turns kept of one session; the oldest are forgotten first."""
 
-    session_wait_s: float = Field(10.0, ge=0, le=600)
+    session_wait_s: float = Field(default=10.0, ge=0, le=600)
     """How long a turn waits for the one before it in the same session, in seconds, before it is answered 429."""
 
-    probe_s: float = Field(1.0, gt=0, le=60)
+    probe_s: float = Field(default=1.0, gt=0, le=60)
     """Time between two looks at the encoder, the LLM and the store, for /readyz, in seconds."""

@@ -2,9 +2,8 @@
 
 import ast
 import json
-import os
 import re
-import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +78,10 @@ def test_every_stage_named_is_one_that_the_service_measures(root: Path, expressi
 
 @pytest.mark.vllm
 def test_vllm_still_names_its_metrics_so() -> None:
-    python = os.environ.get("TEXTPRO_TEST_VLLM_PYTHON")
-    assert python, "TEXTPRO_TEST_VLLM_PYTHON names no Python that has vLLM; `make test` sets it"
-    where = "import importlib.util as u; print(u.find_spec('vllm').submodule_search_locations[0])"
-    package = Path(subprocess.run([python, "-c", where], capture_output=True, text=True, check=True).stdout.strip())
+    spec = find_spec("vllm")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    package = Path(spec.submodule_search_locations[0])
     sources = "".join(source.read_text() for source in (package / "v1" / "metrics").rglob("*.py"))
     # prometheus-client appends _total to a counter's name.
     assert not [name for name in VLLM_METRICS if f'"{name.removesuffix("_total")}"' not in sources]

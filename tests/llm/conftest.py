@@ -1,7 +1,6 @@
 """Real servers with the real SmolLM2: the transformers one, and vLLM where a Python that has it is at hand."""
 
 import asyncio
-import importlib.util
 import json
 import os
 import signal
@@ -165,11 +164,6 @@ def transformers_client(make_bundle: MakeBundle, tmp_path_factory: pytest.TempPa
 @pytest.fixture(scope="session")
 def vllm_client(make_bundle: MakeBundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """vLLM that trusts its clients: the tests send it rows for the interleaved layout too."""
-    python = os.environ.get("TEXTPRO_TEST_VLLM_PYTHON") or (
-        sys.executable if importlib.util.find_spec("vllm") else None
-    )
-    if python is None:
-        pytest.skip("vLLM is not installed, and TEXTPRO_TEST_VLLM_PYTHON names no Python that has it")
     log = tmp_path_factory.mktemp("log") / "vllm.log"
     variables = {
         "TEXTPRO_LLM_ENGINE": "vllm",
@@ -177,7 +171,7 @@ def vllm_client(make_bundle: MakeBundle, tmp_path_factory: pytest.TempPathFactor
         "TEXTPRO_LLM_CONTEXT": "8192",
         "VLLM_CPU_KVCACHE_SPACE": "1",
     }
-    with _process(python, make_bundle(), log, variables) as client:
+    with _process(sys.executable, make_bundle(), log, variables) as client:
         yield client
 
 

@@ -21,7 +21,8 @@ def detector() -> VoiceDetector:
 @pytest.fixture(scope="module")
 def yes() -> np.ndarray:
     voice = next(v for v in voices("seen") if v.engine == "espeak-ng")
-    return speak("Yes.", voice, Delivery(style="neutral", pitch=50, range=50, rate_wpm=175, volume=100))
+    samples = speak("Yes.", voice, Delivery(style="neutral", pitch=50, range=50, rate_wpm=175, volume=100))
+    return samples.astype(np.float32) / 32768
 
 
 def test_silence_is_refused_and_a_dc_offset_does_not_make_it_sound() -> None:

@@ -114,10 +114,7 @@ NATURAL_F0_HZ = {"kal16": 95.0, "awb": 130.0, "slt": 170.0}
 
 def engine_pitch(voice: Voice, delivery: Delivery) -> str:
     """Return the pitch bin that is heard: that of the delivery, or `middle` where the voice cannot follow it."""
-    if voice.engine == "flite":
-        follows = voice.name in NATURAL_F0_HZ
-    else:
-        follows = not voice.variant.startswith("whisper")  # a whisper has no fundamental
+    follows = voice.engine != "flite" or voice.name in NATURAL_F0_HZ
     return delivery.pitch_bin() if follows else "middle"
 
 

@@ -22,8 +22,8 @@ ESPEAK_ACCENTS = {
     "en-us-nyc": "gmw/en-US-nyc",
 }
 
-# Left out on purpose: robots and effects (robosoft*, UniRobot, Demonic, announcer, fast), whispers and croaks, a child's
-# pitch (zac), overdriven output (iven, steph3), and near-copies of the ones below.
+# Left out on purpose: robots and effects (robosoft*, UniRobot, Demonic, announcer, fast), whispers and croaks, a
+# child's pitch (zac), overdriven output (iven, steph3), and near-copies of the ones below.
 MALE_VARIANTS = (
     *("m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "klatt", "klatt2", "klatt3"),
     *("adam", "Alex", "Andy", "antonio", "boris", "caleb", "david", "Denis", "ed", "edward", "Gene", "Hugo", "john"),

@@ -130,9 +130,9 @@ class SpeechDataset(Dataset[Batch]):
         n_mels: int,
         multilingual: bool = False,
     ) -> None:
-        self.manifest, self.clips, self.tokenizer, self.plan = manifest, clips, tokenizer, plan
+        self.manifest, self.clips, self.plan = manifest, clips, plan
         self.n_mels, self.multilingual = n_mels, multilingual
-        self._spelled = with_dropout(tokenizer, 0.1)
+        self._plain, self._spelled = with_dropout(tokenizer, 0.0), with_dropout(tokenizer, 0.1)
         vocabulary = tokenizer.get_vocab()
         self._vocabulary = vocabulary
         self._end = vocabulary[END]
@@ -196,7 +196,7 @@ class SpeechDataset(Dataset[Batch]):
         if not text:
             labels = [*prompt[1:], self._no_speech, self._end]
             return Targets([*prompt, no_timestamps], labels, range(0))
-        tokenizer = self._spelled if rng.random() < self.plan.bpe_dropout else self.tokenizer.backend_tokenizer
+        tokenizer = self._spelled if rng.random() < self.plan.bpe_dropout else self._plain
         words = tokenizer.encode(" " + text, add_special_tokens=False).ids[:MAX_TEXT_TOKENS]
         opening, closing = [*prompt, no_timestamps], []
         if self._first_timestamp is not None and rng.random() < self.plan.timestamps:

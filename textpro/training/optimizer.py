@@ -6,6 +6,7 @@ of all processes are averaged in one call. State is three flat vectors, so a che
 
 import math
 from collections.abc import Iterable
+from typing import cast
 
 import torch
 from accelerate import Accelerator
@@ -49,7 +50,7 @@ class FlatAdamW:
         """One update at learning rate `lr`; returns the gradient's norm. Raises TrainingError if it is not finite."""
         gradient = self._gradients
         if accelerator is not None and accelerator.num_processes > 1:
-            gradient = accelerator.reduce(gradient, "mean")
+            gradient = cast(Tensor, accelerator.reduce(gradient, "mean"))
         norm = float(torch.linalg.vector_norm(gradient, dtype=torch.float32))
         if not math.isfinite(norm):
             raise TrainingError(f"the gradient is not finite at step {self.step_count}; lower the learning rate")

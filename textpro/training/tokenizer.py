@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from textpro.audio import WINDOW_SECONDS
+from textpro.errors import TrainingError
 
 START, END, NO_SPEECH, NO_TIMESTAMPS = "<|startoftranscript|>", "<|endoftext|>", "<|nospeech|>", "<|notimestamps|>"
 # The order is Whisper's: everything from <|endoftext|> on is special, timestamps come last.
@@ -44,10 +45,18 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int = 2048) -> PreTrainedT
     )
 
 
-def with_dropout(tokenizer: PreTrainedTokenizerFast, dropout: float) -> Tokenizer:
-    """A copy whose BPE merges are skipped at random (BPE dropout), so that the model learns to spell."""
-    copy = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    copy.model.dropout = dropout
+def with_dropout(tokenizer: PreTrainedTokenizerBase, dropout: float) -> Tokenizer:
+    """A copy whose BPE merges are skipped at random (BPE dropout), so that the model learns to spell.
+
+    Raises TrainingError for a tokenizer that is not backed by the tokenizers library.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if not isinstance(backend, Tokenizer):
+        raise TrainingError(
+            f"{type(tokenizer).__name__} is not a fast tokenizer; the checkpoint needs a tokenizer.json"
+        )
+    copy = Tokenizer.from_str(backend.to_str())
+    copy.model.dropout = dropout or None
     return copy
 
 

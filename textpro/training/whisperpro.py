@@ -202,7 +202,7 @@ def _loader(
         tokenizer,
         recipe.plan,
         n_mels=model.whisper.config.num_mel_bins,
-        multilingual=bool(model.whisper.generation_config.is_multilingual),
+        multilingual=bool(getattr(model.whisper.generation_config, "is_multilingual", False)),
     )
     return DataLoader(dataset, batch_size=None, sampler=sampler, num_workers=recipe.workers)
 
