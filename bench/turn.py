@@ -1,6 +1,6 @@
 """What the gateway costs: one turn through POST /v1/chat, and as encoder + LLM called directly, alternating in one run.
 
-Both ways start from the same recording (directly: already decoded), ask for prosody, take the likeliest tokens and stream.
+Both ways start from one recording (directly: already decoded), ask for prosody, take the likeliest tokens and stream.
 
     python -m bench.turn examples/capital.wav                 # starts the three services on free ports
     python -m bench.turn a.wav --gateway http://host:8000 --encoder host:50051 --llm http://host:8002

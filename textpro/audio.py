@@ -32,6 +32,9 @@ ACCEPTED_CODECS = ("pcm_", "flac", "mp3", "mp2", "aac", "alac", "opus", "libopus
 MIN_RATE, MAX_RATE = 4_000, 384_000  # Hz
 MAX_CHANNELS = 8
 MAX_DECODED_BYTES = 256 * 2**20  # of raw samples; they pass by and are not kept
+# Formats whose headers say all: FFmpeg's look at their samples would take most of the time.
+SELF_DESCRIBING = frozenset({"wav", "w64", "aiff", "au"})
+HEADER_ENOUGH = {"probesize": "4096"}  # bytes
 ROUNDING_S = 1e-6  # of a sum over thousands of frames
 CANCELLED = 0.1  # the mean of the channels under this share of the loudest one: they cancel each other
 
@@ -79,7 +82,9 @@ def decode(data: bytes, *, max_seconds: float = 60.0, max_decoded_bytes: int = M
     if demuxer is None:
         raise AudioError(f"the {len(data)} bytes are no audio in a known container; accepted: {ACCEPTED}")
     try:
-        with av.open(io.BytesIO(data), mode="r", format=demuxer, io_open=_refuse_other_files) as container:
+        options = HEADER_ENOUGH if demuxer in SELF_DESCRIBING else {}
+        source = io.BytesIO(data)
+        with av.open(source, mode="r", format=demuxer, options=options, io_open=_refuse_other_files) as container:
             pieces = list(_resampled(_frames(container, max_seconds, max_decoded_bytes)))
     except (FFmpegError, ValueError, EOFError) as error:
         raise AudioError(f"the audio can't be read as {demuxer}: {_reason(error)}; accepted: {ACCEPTED}") from error

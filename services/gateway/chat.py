@@ -16,7 +16,7 @@ from services.gateway.llm_client import ContextExceeded, Llm, Reply, Sampling
 from services.gateway.session import Session, Turn, new_session_id, new_turn_id
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import Store
-from services.gateway.timing import Stopwatch, stages_only
+from services.gateway.timing import Stopwatch
 from services.runtime.metrics import Metrics
 
 
@@ -213,7 +213,7 @@ def _counted(metrics: Metrics) -> Iterator[None]:
 
 def _count(metrics: Metrics, done: ChatAnswer, speech: Speech) -> None:
     metrics.turn("no_speech" if done.no_speech else "answered")
-    metrics.stages(stages_only(done.timing_ms))
+    metrics.stages(done.timing_ms)
     metrics.audio(speech.audio_seconds)
     metrics.llm_tokens(prompt=done.usage.prompt_tokens, completion=done.usage.completion_tokens)
     if done.no_speech:
