@@ -1,11 +1,10 @@
 """Where a turn's time goes: named stages that add up to the whole."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 MS = 1000.0
-MARKS = ("first_token", "total")  # points in a report, not stages
 
 
 class Stopwatch:
@@ -61,3 +60,8 @@ class Stopwatch:
 
     def _elapsed_ms(self) -> float:
         return (self._clock() - self._start_s) * MS
+
+
+def stages_only(timing_ms: Mapping[str, float]) -> dict[str, float]:
+    """A report without its marks: what sums to the total."""
+    return {name: ms for name, ms in timing_ms.items() if name not in ("first_token", "total")}

@@ -40,7 +40,7 @@ _MAX_TRIES_PER_SENTENCE = 2000
 
 @dataclass(frozen=True)
 class Material:
-    """What sentences are made from: written ones, frames with `{slot}` or `{a:slot}` in them, and the slots' entries."""
+    """What sentences are made from: written ones, frames with `{slot}` or `{a:slot}` in them, the slots' entries."""
 
     written: tuple[str, ...]
     frames: tuple[str, ...]
@@ -99,7 +99,7 @@ def with_article(phrase: str) -> str:
 
 @cache
 def material(folder: Path = TEXT_FOLDER) -> Material:
-    """Read the frames, the slots and every other text file of a folder; lines with signs outside `ALLOWED` are left out.
+    """Read the frames, the slots and every other text file of a folder; lines with other signs than `ALLOWED` are dropped.
 
     Raises ValueError for a frame that names a slot which doesn't exist.
     """
