@@ -99,7 +99,7 @@ def with_article(phrase: str) -> str:
 
 @cache
 def material(folder: Path = TEXT_FOLDER) -> Material:
-    """Read the frames, the slots and every other text file of a folder; lines with other signs than `ALLOWED` are dropped.
+    """Read the frames, the slots and all other text files of a folder; lines with signs outside `ALLOWED` are dropped.
 
     Raises ValueError for a frame that names a slot which doesn't exist.
     """
