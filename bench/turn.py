@@ -63,7 +63,7 @@ class Bench:
         self._audio, self._pcm16, self._sampling = audio, pcm16, sampling
         self._http = httpx.AsyncClient(base_url=addresses.gateway, timeout=TIMEOUT_S, trust_env=False)
         self._encoder = GrpcEncoder(addresses.encoder)
-        self._llm = HttpLlm(addresses.llm, GatewaySettings.model_fields["llm_model"].default, max_connections=4)
+        self._llm = HttpLlm(addresses.llm, GatewaySettings.model_fields["model"].default, max_connections=4)
 
     async def close(self) -> None:
         await self._http.aclose()

@@ -179,6 +179,7 @@ def _export(
         "steps": str(step),
         "mel": str(args.mel),
     }
-    config = replace(model.config, name=args.name, made_from=made_from)
+    # Batches hold utterances of their own length, whatever the start was trained on.
+    config = replace(model.config, name=args.name, variable_length=True, made_from=made_from)
     made = bundle.save(args.out / "bundle", model.whisper, tokenizer, config, reconstructor=model.reconstructor)
     print(made.path)

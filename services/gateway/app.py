@@ -86,7 +86,7 @@ def create_app(
 
 
 def _llm(settings: GatewaySettings) -> Llm:
-    return HttpLlm(settings.llm_url, settings.llm_model, max_connections=settings.max_turns + SPARE_CONNECTIONS)
+    return HttpLlm(settings.llm_url, settings.model, max_connections=settings.max_turns + SPARE_CONNECTIONS)
 
 
 def _store(settings: GatewaySettings) -> Store:
@@ -110,7 +110,11 @@ def _closed_by(opened: AsyncExitStack, part: Part) -> Part:
 @asynccontextmanager
 async def _probed(parts: Parts, readiness: Readiness) -> AsyncIterator[None]:
     """While the block runs, readiness follows what the parts say of themselves."""
-    checks = {"encoder": parts.encoder.check, "llm": parts.llm.check, "store": parts.store.check}
+
+    async def check_store() -> None:
+        parts.metrics.sessions(await parts.store.count())
+
+    checks = {"encoder": parts.encoder.check, "llm": parts.llm.check, "store": check_store}
     async with asyncio.TaskGroup() as tasks:
         probes = [
             tasks.create_task(_probe(name, check, readiness, parts.settings.probe_s), name=f"probe {name}")

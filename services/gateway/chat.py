@@ -129,7 +129,7 @@ async def _encode(exchange: Exchange, parts: Parts, pcm16: bytes) -> Speech:
     kind = profile.prosody if exchange.question.prosody == "on" else ProsodyKind.NONE
     stages_ms: dict[str, float] = {}
     with exchange.watch.remote("encoder", stages_ms):
-        timeout_s = min(parts.settings.encoder_timeout_s, exchange.deadline.remaining_s)
+        timeout_s = min(parts.settings.encode_timeout_s, exchange.deadline.remaining_s)
         speech = await parts.encoder.encode(pcm16, prosody=kind, timeout_s=timeout_s)
         stages_ms.update(speech.stages_ms)
     return speech

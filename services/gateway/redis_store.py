@@ -46,6 +46,7 @@ redis.call('PEXPIRE', KEYS[3], ARGV[3])
 redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[1])
 return 1
 """
+_COUNT = f"{_NOW} return redis.call('ZCOUNT', KEYS[1], now, '+inf')"
 _DELETE = """
 redis.call('ZREM', KEYS[1], ARGV[1])
 redis.call('DEL', KEYS[3])
@@ -62,6 +63,7 @@ class RedisStore:
         self._create = redis.register_script(_CREATE)
         self._append = redis.register_script(_APPEND)
         self._delete = redis.register_script(_DELETE)
+        self._count = redis.register_script(_COUNT)
 
     @classmethod
     def connect(cls, url: str, limits: StoreLimits, *, max_connections: int) -> Self:
@@ -130,9 +132,9 @@ class RedisStore:
             with anyio.move_on_after(TIMEOUT_S, shield=True), suppress(RedisError, OSError):
                 await lock.release()
 
-    async def check(self) -> None:
+    async def count(self) -> int:
         with _answering():
-            await self._redis.ping()
+            return await self._count(keys=[INDEX])
 
     async def close(self) -> None:
         await self._redis.aclose()

@@ -27,7 +27,7 @@ class GatewaySettings(ServiceSettings):
     llm_url: str = "http://127.0.0.1:8002"
     """Base URL of the LLM service, without `/v1`."""
 
-    llm_model: str = "textpro"
+    model: str = "textpro"
     """Model name sent to the LLM service."""
 
     redis_url: SecretStr | None = None
@@ -54,7 +54,7 @@ class GatewaySettings(ServiceSettings):
     turn_timeout_s: float = Field(default=120.0, gt=0, le=3600)
     """Longest time one turn may take, in seconds."""
 
-    encoder_timeout_s: float = Field(default=30.0, gt=0, le=600)
+    encode_timeout_s: float = Field(default=30.0, gt=0, le=600)
     """Longest time the encoder may take, in seconds."""
 
     max_tokens: int = Field(default=256, ge=1)

@@ -49,8 +49,8 @@ class Store(Protocol):
         """One caller at a time for each session; the session need not exist. Raises Overloaded after `wait_s`."""
         ...
 
-    async def check(self) -> None:
-        """Raises Unavailable when the store does not answer."""
+    async def count(self) -> int:
+        """How many sessions live."""
         ...
 
     async def close(self) -> None: ...
@@ -146,8 +146,9 @@ class MemoryStore:
             if not door.n_users:
                 del self._doors[session_id]
 
-    async def check(self) -> None:
-        return None
+    async def count(self) -> int:
+        self._forget_expired()
+        return len(self._sessions)
 
     async def close(self) -> None:
         self._sessions.clear()

@@ -48,8 +48,8 @@ def vllm_command(settings: LlmSettings, model: Path, *, on_gpu: bool) -> list[st
     return command + shlex.split(settings.vllm_args)
 
 
-def main() -> None:
-    """Runs until told to stop; exits 2 with one line when settings or bundle are unusable."""
+def main() -> int:
+    """0 after a clean stop, 1 when the model or a port can't be had, 2 for a setting that is wrong."""
     try:
         settings = LlmSettings.load()
         configure("llm", level=settings.log_level, format=settings.log_format)
@@ -59,8 +59,16 @@ def main() -> None:
             from services.llm.transformers_server import serve
 
             asyncio.run(serve(settings))
-    except TextProError as error:
-        sys.exit(f"textpro llm: {error}")
+    except SettingsError as error:
+        return _complain(error, code=2)
+    except (TextProError, OSError) as error:
+        return _complain(error, code=1)
+    return 0
+
+
+def _complain(error: Exception, *, code: int) -> int:
+    print(f"textpro llm: {error}", file=sys.stderr)
+    return code
 
 
 def _become_vllm(settings: LlmSettings) -> None:
@@ -81,4 +89,4 @@ def _has_cuda() -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -84,7 +84,10 @@ class Metrics:
             registry=self.registry,
         )
         self._sessions = Gauge(
-            "textpro_sessions", "Connections or sessions open now.", ["service"], registry=self.registry
+            "textpro_sessions",
+            "Sessions that live now; one number for all that share a Redis.",
+            ["service"],
+            registry=self.registry,
         )
         self._ready = Gauge("textpro_ready", "1 when the process takes requests.", ["service"], registry=self.registry)
 
@@ -145,7 +148,7 @@ class Metrics:
         self._turns.labels(self.service, ended).inc()
 
     def sessions(self, count: int) -> None:
-        """How many sessions are open now."""
+        """How many sessions live now."""
         self._sessions.labels(self.service).set(count)
 
     def ready(self, is_ready: bool) -> None:

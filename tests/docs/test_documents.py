@@ -105,7 +105,6 @@ def shared_by_design() -> set[str]:
     return set(ServiceSettings.variables())
 
 
-@pytest.mark.xfail(strict=True, reason="TEXTPRO_LLM_MODEL and TEXTPRO_ENCODER_TIMEOUT_S are read by two services")
 def test_a_variable_has_one_meaning() -> None:
     seen: dict[str, str] = {}
     for name, settings in settings_classes().items():

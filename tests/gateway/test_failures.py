@@ -43,7 +43,7 @@ async def test_what_the_encoder_says_of_the_audio_reaches_the_caller(house, reco
 
 
 async def test_an_encoder_that_answers_too_late_is_not_waited_for(house, recording) -> None:
-    async with house(encoder_timeout_s=0.2) as here:
+    async with house(encode_timeout_s=0.2) as here:
         here.encoder.gate.clear()
         answer = await here.chat(recording())
     assert (answer.status_code, answer.json()["error"]["code"]) == (504, "deadline_exceeded")

@@ -67,6 +67,14 @@ async def test_a_new_session_is_empty_and_lives_its_time(open_store) -> None:
     assert 99 < (await store.get("a")).expires_in_s <= 100
 
 
+async def test_sessions_that_live_are_counted(open_store) -> None:
+    store = await open_store()
+    for name in "ab":
+        await store.create(name, "")
+    await store.delete("a")
+    assert await store.count() == 1
+
+
 async def test_a_session_is_forgotten_when_its_time_is_over(open_store) -> None:
     store = await open_store(ttl_s=0.05)
     await store.create("a", "")
@@ -144,7 +152,7 @@ async def test_a_failure_inside_an_exclusive_block_frees_the_session(open_store)
 
 async def test_a_redis_that_is_not_there_is_unavailable(unused_url) -> None:
     store = RedisStore.connect(unused_url.replace("http", "redis"), StoreLimits(), max_connections=2)
-    for attempt in (store.check(), store.get("a"), store.create("a", ""), store.append("a", turn(), "")):
+    for attempt in (store.count(), store.get("a"), store.create("a", ""), store.append("a", turn(), "")):
         with pytest.raises(Unavailable):
             await attempt
     await store.close()

@@ -7,6 +7,7 @@ Letters: B batch, T mel frames, L decoder inputs.
 
 import wave
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 from transformers import PreTrainedTokenizerBase
 
-from textpro.audio import FRAMES_PER_SECOND, FRAMES_PER_WINDOW, SAMPLE_RATE, log_mel
+from textpro.audio import FRAMES_PER_SECOND, FRAMES_PER_WINDOW, SAMPLE_RATE, decode, log_mel
 from textpro.data.manifest import Clip, resolve
 from textpro.losses import IGNORE
 from textpro.training import augment
@@ -109,11 +110,9 @@ class BucketSampler(Sampler[list[tuple[int, int]]]):
 
 def read_pcm(path: Path) -> np.ndarray:
     """A clip as (S,) float32 at 16 kHz: PCM16 WAV as `textpro synthesize` writes it directly, anything else decoded."""
-    with wave.open(str(path)) as file:
+    with suppress(wave.Error, EOFError), wave.open(str(path)) as file:
         if (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (SAMPLE_RATE, 1, 2):
             return np.frombuffer(file.readframes(file.getnframes()), dtype="<i2").astype(np.float32) / 32768.0
-    from textpro.audio import decode
-
     return decode(path.read_bytes())
 
 
