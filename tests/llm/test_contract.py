@@ -8,6 +8,8 @@ import httpx
 import numpy as np
 import pytest
 
+from services.llm.soft_tokens import MAX_VECTORS
+
 WIDTH = 256
 CHAT = "/v1/chat/completions"
 PARIS = [{"role": "user", "content": "What is the capital of France?"}]
@@ -117,7 +119,7 @@ def running(client: httpx.Client) -> int:
     return sum(int(float(line.split()[-1])) for line in metrics.splitlines() if line.startswith(names))
 
 
-@pytest.mark.parametrize("n", [1, 2, 7, 448])
+@pytest.mark.parametrize("n", [1, 2, 7, MAX_VECTORS])
 def test_prosody_of_any_count_is_taken_as_one_soft_token_and_a_newline(client: httpx.Client, n: int) -> None:
     plain = ask(client, PARIS, max_tokens=1).json()["usage"]["prompt_tokens"]
     answer = ask(client, spoken_user(prosody(n)), max_tokens=1)
@@ -149,7 +151,7 @@ def not_finite(value: float) -> str:
 
 BAD_PARTS = {
     "another width": prosody(width=128),
-    "too many vectors": prosody(449),
+    "too many vectors": prosody(MAX_VECTORS + 1),
     "no vector": prosody(shape=[0, WIDTH]),
     "one dimension": prosody(shape=[WIDTH]),
     "three dimensions": prosody(shape=[1, 1, WIDTH]),
