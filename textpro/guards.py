@@ -3,6 +3,7 @@
 Letters: S samples, K voice frames of 32 ms.
 """
 
+import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ class Guards:
         too: their mean log-probability lies under `sure_log_probability`. Also when no words were found.
     log_probability: `unsure` if the mean log-probability of the words lies under it.
     compression: `repetition` if zlib shrinks the text by more than this factor (Whisper's own measure).
+    repeats: `repetition` if the same few letters stand so many times in a row, which zlib does not notice in a short
+        text; 0 allows any number.
     """
 
     silence_dbfs: float = -70.0
@@ -38,6 +41,7 @@ class Guards:
     sure_log_probability: float = -0.5
     log_probability: float = -1.5
     compression: float = 2.4
+    repeats: int = 6
 
     def silent(self, audio: np.ndarray) -> bool:
         """Whether audio (S,) is too quiet to hold speech."""
@@ -55,7 +59,7 @@ class Guards:
             return "no_speech"
         if log_probability < self.log_probability:
             return "unsure"
-        if compression(text) > self.compression:
+        if compression(text) > self.compression or (self.repeats and loops(text, self.repeats)):
             return "repetition"
         return None
 
@@ -66,6 +70,7 @@ OFF = Guards(
     no_speech_probability=1.0,
     log_probability=float("-inf"),
     compression=float("inf"),
+    repeats=0,
 )
 
 
@@ -83,6 +88,11 @@ def compression(text: str) -> float:
     """How many times shorter zlib makes the text."""
     data = text.encode()
     return len(data) / len(zlib.compress(data))
+
+
+def loops(text: str, times: int) -> bool:
+    """Whether up to 24 letters follow each other `times` times."""
+    return re.search(rf"(.{{1,24}}?)\1{{{times - 1}}}", text) is not None
 
 
 class VoiceDetector:

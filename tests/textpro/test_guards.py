@@ -80,6 +80,8 @@ def test_sure_words_pass(text: str) -> None:
         ("Thank you.", {"no_speech_probability": 0.9, "log_probability": -0.9}, "no_speech"),
         ("Mumble.", {"log_probability": -5.0}, "unsure"),
         ("and the " * 30, {}, "repetition"),
+        ("Who,,,,,, is there?", {}, "repetition"),
+        ("No no no no no!", {}, None),
     ],
 )
 def test_what_a_model_invents_is_refused_with_its_reason(text: str, told: dict, reason: str) -> None:
