@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     wer = measures.add_parser("wer", help="word error rate, in whole and by label")
     _add_common(wer)
     wer.add_argument("--engine", choices=ENGINES, default="textpro", help="textpro: as served; the others judge it")
-    wer.add_argument("--snr", type=float, metavar="DB", help="add noise at this ratio")
+    wer.add_argument("--snr", type=float, metavar="DB", help="add white noise at this ratio")
     wer.add_argument("--by", action="append", metavar="LABEL", help=f"default: {', '.join(LABELS)}")
     wer.set_defaults(run=run_wer)
     probing = measures.add_parser("probing", help="small classifiers on pooled prosody (paper 4.1)")

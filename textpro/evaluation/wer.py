@@ -11,7 +11,6 @@ import numpy as np
 
 from textpro.data.manifest import Clip, read, resolve
 from textpro.evaluation.transcribers import Transcriber
-from textpro.training.augment import noise
 from textpro.training.batches import read_pcm
 
 BATCH = 16
@@ -129,4 +128,4 @@ def _with_noise(audio: np.ndarray, clip: Clip, snr_db: float | None, seed: int) 
         return audio
     rng = np.random.default_rng([seed, *clip.id.encode()])  # a clip has its noise whatever else is evaluated
     level = np.sqrt(np.mean(audio**2) / 10 ** (snr_db / 10))
-    return np.clip(audio + np.float32(level) * noise(rng, len(audio)), -1.0, 1.0)
+    return np.clip(audio + np.float32(level) * rng.standard_normal(len(audio), dtype=np.float32), -1.0, 1.0)
