@@ -52,20 +52,26 @@ class BundleConfig:
         return int(layer)
 
     def save(self, path: Path) -> None:
+        """Writes `textpro.json`."""
         path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> "BundleConfig":
-        """Reads `textpro.json`; raises BundleError for unknown keys or another format version."""
+        """Reads `textpro.json`; raises BundleError for unknown or missing keys or another format version."""
         try:
-            raw: dict[str, Any] = json.loads(path.read_text())
+            raw: Any = json.loads(path.read_text())
         except (OSError, ValueError) as error:
             raise BundleError(f"{path} can't be read: {error}") from error
+        if not isinstance(raw, dict):
+            raise BundleError(f"{path} is not a JSON object")
         if raw.get("format_version") != FORMAT_VERSION:
             raise BundleError(
                 f"{path} has format version {raw.get('format_version')}; this release reads {FORMAT_VERSION}"
             )
         if unknown := sorted(raw.keys() - {f.name for f in dataclasses.fields(cls)}):
             raise BundleError(f"{path} has unknown keys: {', '.join(unknown)}")
-        raw["reconstructor"] = ReconstructorConfig(**raw.get("reconstructor", {}))
-        return cls(**raw)
+        try:
+            raw["reconstructor"] = ReconstructorConfig(**raw.get("reconstructor", {}))
+            return cls(**raw)
+        except TypeError as error:
+            raise BundleError(f"{path} does not describe a bundle: {error}") from error

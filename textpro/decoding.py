@@ -12,7 +12,7 @@ from pathlib import Path
 import ctranslate2
 import numpy as np
 import torch
-from ctranslate2 import StorageView
+from ctranslate2 import DataType, StorageView
 from torch import Tensor
 
 from textpro.audio import (
@@ -261,10 +261,8 @@ class SpeechDecoder:
             memory,
             prompts,
             beam_size=self.options.beam_size,
-            max_length=2
-            * self.options.most_tokens(
-                n_frames
-            ),  # CTranslate2 writes at most half of it, as Whisper does of its context
+            # CTranslate2 writes at most half of it, as Whisper does of its context.
+            max_length=2 * self.options.most_tokens(n_frames),
             return_scores=True,
             return_no_speech_prob=True,
             return_logits_vocab=greedy,  # a beam gives no logits for its hypotheses
@@ -331,7 +329,9 @@ def _groups(windows: Sequence[_Window], size: int) -> list[list[int]]:
 
 
 def _tensor(view: StorageView) -> Tensor:
-    """CTranslate2's memory as a tensor, not copied."""
+    """CTranslate2's memory as a tensor, not copied but for bfloat16, which the array interface does not know."""
+    if view.dtype == DataType.bfloat16:
+        view = view.to(DataType.float32)
     if view.device == "cuda":
         return torch.as_tensor(view, device=f"cuda:{view.device_index}")
     return torch.from_numpy(np.asarray(view))

@@ -54,7 +54,8 @@ def decoder_states(
 
 @dataclass(frozen=True)
 class Heard:
-    """One teacher-forced pass: logits (B, L, V), prosody (B, L, W) at every decoder input, encoder states (B, E, W)."""
+    """One teacher-forced pass: logits (B, L, V); states (B, L, W), the tap at every decoder input, which is prosody
+    where that input is text; memory (B, E, W), the encoder's output."""
 
     logits: Tensor
     states: Tensor
@@ -82,7 +83,7 @@ class WhisperPro(nn.Module):
         )
 
     def forward(self, mel: Tensor, tokens: Tensor) -> Heard:
-        """mel: (B, n_mels, T), tokens: (B, L) decoder inputs."""
+        """mel: (B, n_mels, T), tokens: (B, L) decoder inputs -> what the losses look at (paper eq. 10-13)."""
         model, layer = self.whisper.model, self.config.prosody_layer
         memory = encode(model.encoder, mel)
         states = decoder_states(model.decoder, tokens, memory, layers=slice(None, layer))

@@ -13,6 +13,10 @@ from textpro.errors import TextProError
 
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 300.0
+# A proxy named in the environment is not for a gateway on this machine.
+_DIRECT: dict[str, httpx.BaseTransport | None] = dict.fromkeys(
+    ("all://127.0.0.1", "all://localhost", "all://[::1]"), None
+)
 
 OnEvent = Callable[[str, dict[str, Any]], None]
 
@@ -27,7 +31,7 @@ def connect(url: str, api_key: str | None = None) -> Iterator[httpx.Client]:
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     timeout = httpx.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
     try:
-        with httpx.Client(base_url=url, headers=headers, timeout=timeout) as client:
+        with httpx.Client(base_url=url, headers=headers, timeout=timeout, mounts=_DIRECT) as client:
             yield client
     except httpx.ConnectError as error:
         raise ChatError(f"no gateway at {url} ({error}); start one with `textpro up`, or name it with --url") from error

@@ -5,6 +5,7 @@ import argparse
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,13 @@ if TYPE_CHECKING:  # the command line must stay instant
     from transformers import PreTrainedTokenizerBase
 
     from textpro.training.batches import BatchPlan
-    from textpro.training.whisperpro import Recipe
+    from textpro.training.whisperpro import FreshModel, Recipe
     from textpro.whisperpro import WhisperPro
 
 SCRATCH = "scratch"
 TOKENIZER_SENTENCES = 60_000
 ALWAYS = 10**9
+HEAD_WIDTH = 64  # of an attention head, in every Whisper
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -32,16 +34,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
     whisperpro.add_argument("--name", default="whisperpro", help="the bundle's name")
     whisperpro.add_argument("--tokenizer", type=Path, help="its directory (default: learned from our sentences)")
     whisperpro.add_argument("--resume", type=Path, metavar="CHECKPOINT", help="another run's, to branch from")
+    _configure_size(whisperpro.add_argument_group("size, from scratch only"))
     _configure_recipe(whisperpro.add_argument_group("recipe"))
     _configure_machine(whisperpro.add_argument_group("machine"))
     whisperpro.set_defaults(run=run)
 
 
+def _configure_size(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--width", type=int, default=256, help=f"a multiple of {HEAD_WIDTH} (default: %(default)s)")
+    group.add_argument("--encoder-layers", type=int, default=4, help="(default: %(default)s)")
+    group.add_argument("--decoder-layers", type=int, default=4, help="the middle one is the tap (default: %(default)s)")
+
+
 def _configure_recipe(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--steps", type=int, required=True, help="updates in all; the learning rate ends at zero")
     group.add_argument("--stop-after", type=int, metavar="STEP", help="stop early, the schedule unchanged")
-    group.add_argument("--lr", type=float, default=1.2e-3, help="peak learning rate (default: %(default)s)")
+    group.add_argument("--lr", type=float, help="peak learning rate (default: 1.2e-3 from scratch, else 1e-5)")
     group.add_argument("--warmup", type=int, default=400, help="steps to the peak (default: %(default)s)")
+    group.add_argument("--decay", choices=("cosine", "line"), default="cosine", help="line is the paper's")
     group.add_argument("--mel", type=float, default=1.0, help="weight λ of the mel loss (default: %(default)s)")
     group.add_argument("--mel-from", type=int, default=0, metavar="STEP", help="no mel loss before this step")
     group.add_argument("--ctc", type=float, help="weight of the auxiliary CTC (default: 0.5 from scratch, else 0)")
@@ -93,39 +103,54 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _model(args: argparse.Namespace) -> "tuple[WhisperPro, PreTrainedTokenizerBase]":
+    import torch
     from transformers import PreTrainedTokenizerFast
 
     from textpro.bundle import Bundle, load_training
     from textpro.config import BundleConfig, ReconstructorConfig
-    from textpro.training.whisperpro import FreshModel, fresh_whisper
+    from textpro.training.whisperpro import fresh_whisper
     from textpro.whisperpro import WhisperPro
 
     if args.source != SCRATCH:
         model, tokenizer = load_training(Bundle.load(args.source))
     else:
         tokenizer = PreTrainedTokenizerFast.from_pretrained(str(_tokenizer_path(args)))
-        size = FreshModel()
-        tap = f"decoder.{size.decoder_layers // 2}"  # the middle, paper 3.1
+        size = _size(args)
+        tap = f"decoder.{max(1, size.decoder_layers // 2)}"  # the middle, paper 3.1
         small = ReconstructorConfig(dropout=0.0, encoder_layers=1)
         config = BundleConfig(name=args.name, tap=tap, variable_length=True, reconstructor=small)
         model = WhisperPro(fresh_whisper(size, tokenizer), config, with_reconstructor=True)
     core = model.whisper.model
-    for part in (model.whisper.config, core.encoder.config, core.decoder.config):
-        part._attn_implementation = "eager"  # the fastest on a CPU for clips this short
+    if not torch.cuda.is_available():
+        for part in (model.whisper.config, core.encoder.config, core.decoder.config):
+            part._attn_implementation = "eager"  # the fastest on a CPU for clips this short
     return model, tokenizer
+
+
+def _size(args: argparse.Namespace) -> "FreshModel":
+    from textpro.training.whisperpro import FreshModel
+
+    if args.width < HEAD_WIDTH or args.width % HEAD_WIDTH or min(args.encoder_layers, args.decoder_layers) < 1:
+        raise TrainingError(
+            f"--width is {args.width}, expected a multiple of {HEAD_WIDTH}; both parts need at least one layer"
+        )
+    return FreshModel(args.width, args.width // HEAD_WIDTH, args.encoder_layers, args.decoder_layers)
 
 
 def _recipe(args: argparse.Namespace) -> "Recipe":
     from textpro.training.loop import Schedule
     from textpro.training.whisperpro import Recipe
 
-    ctc = args.ctc if args.ctc is not None else (0.5 if args.source == SCRATCH else 0.0)
+    scratch = args.source == SCRATCH
+    peak = args.lr if args.lr is not None else (1.2e-3 if scratch else 1e-5)
+    ctc = args.ctc if args.ctc is not None else (0.5 if scratch else 0.0)
     return Recipe(
-        Schedule(args.steps, args.lr, warmup_steps=args.warmup),
+        Schedule(args.steps, peak, warmup_steps=args.warmup, shape=args.decay),
         mel=args.mel,
         mel_from=args.mel_from,
         ctc=ctc,
         ctc_until=ALWAYS,
+        label_smoothing=0.05 if scratch else 0.0,
         dtype=args.dtype,
         save_every=args.save_every,
         log_every=25,
@@ -138,10 +163,13 @@ def _plan(args: argparse.Namespace) -> "BatchPlan":
     from textpro.training.augment import Augmentation
     from textpro.training.batches import BatchPlan
 
+    plan = BatchPlan(seconds=args.batch_seconds, seed=args.seed)
+    if args.source != SCRATCH:
+        plan = replace(plan, bpe_dropout=0.0)  # it teaches to spell, which a trained model can
     if args.augmentation == "full":
-        return BatchPlan(seconds=args.batch_seconds, seed=args.seed)
+        return plan
     mild = Augmentation(noise=0.1, speed=0.15, tilt=0.0, masks=0.1, no_speech=0.02, gain_db=(-12.0, 0.0))
-    return BatchPlan(seconds=args.batch_seconds, seed=args.seed, long_padding=0.02, augmentation=mild)
+    return replace(plan, long_padding=0.02, augmentation=mild)
 
 
 def _tokenizer_path(args: argparse.Namespace) -> Path:
@@ -155,16 +183,14 @@ def _make_tokenizer(args: argparse.Namespace) -> None:
     if args.tokenizer is not None:
         raise TrainingError(f"{path} holds no tokenizer.json")
     from textpro.data.sentences import compose_split
-    from textpro.training.tokenizer import save_tokenizer, train_tokenizer
+    from textpro.training.tokenizer import train_tokenizer
 
-    save_tokenizer(train_tokenizer(compose_split(TOKENIZER_SENTENCES, "train", 1)), path)
+    train_tokenizer(compose_split(TOKENIZER_SENTENCES, "train", 1)).save_pretrained(str(path))
 
 
 def _export(
     args: argparse.Namespace, model: "WhisperPro", tokenizer: "PreTrainedTokenizerBase", recipe: "Recipe"
 ) -> None:
-    from dataclasses import replace
-
     from textpro import bundle
     from textpro.training.loop import load_checkpoint
     from textpro.training.optimizer import FlatAdamW

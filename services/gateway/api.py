@@ -24,6 +24,7 @@ from textpro.audio import ACCEPTED
 from textpro.errors import TextProError
 
 log = logging.getLogger(__name__)
+LAST_WORDS_S = 5.0  # after a turn's deadline: for the error event, and for a caller that reads slowly
 
 _EXAMPLE_STREAM = (
     "event: transcript\n"
@@ -112,7 +113,7 @@ def chat_router(seats: Seats, readiness: Readiness) -> APIRouter:
                 done = await while_connected(request, _last(events))
                 return JSONResponse(done.model_dump())
             first = await while_connected(request, _first(events))
-            return TurnStream(first, events, held.pop_all())
+            return TurnStream(first, events, held.pop_all(), deadline.later(LAST_WORDS_S))
 
     @router.get("/v1/sessions/{session_id}", summary="Show a session", responses={404: _ERRORS[404]})
     async def show(session_id: str, parts: Opened) -> SessionBody:
@@ -153,22 +154,25 @@ async def _last(events: AsyncIterator[Event]) -> ChatAnswer:
 
 
 class TurnStream(StreamingResponse):
-    """A turn as server-sent events. Owns what the turn holds (a seat, a generation) until it ends."""
+    """A turn as server-sent events. Owns what the turn holds (a seat, a generation) until it ends.
 
-    def __init__(self, first: Event, events: AsyncIterator[Event], held: AsyncExitStack) -> None:
+    It ends at `deadline` also when the caller keeps the connection and reads nothing.
+    """
+
+    def __init__(self, first: Event, events: AsyncIterator[Event], held: AsyncExitStack, deadline: Deadline) -> None:
         super().__init__(
             self._lines(first, events),
             media_type=EVENT_STREAM,
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
-        self._held = held
+        self._held, self._deadline = held, deadline
         self._ended: TextProError | None = Cancelled("the caller hung up")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # How the turn ended is raised for what counts it; the caller has been told by then.
         with contextlib.suppress(TextProError):
             async with self._held:
-                await super().__call__(scope, receive, send)
+                await self._deadline.run(super().__call__(scope, receive, send))
                 if self._ended is not None:
                     raise self._ended
 

@@ -13,7 +13,6 @@ from services.gateway.chat import Parts
 from services.gateway.encoder_client import Encoder, GrpcEncoder
 from services.gateway.hearing import Hearing
 from services.gateway.limits import Seats
-from services.gateway.lingering import Lingering
 from services.gateway.llm_client import HttpLlm, Llm
 from services.gateway.redis_store import RedisStore
 from services.gateway.settings import GatewaySettings
@@ -74,7 +73,6 @@ def create_app(
     install_errors(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_bytes + FORM_OVERHEAD_BYTES, setting="TEXTPRO_MAX_BYTES")
     app.add_middleware(RequestId)
-    app.add_middleware(Lingering)
     app.include_router(chat_router(Seats(settings.max_turns), readiness))
     app.include_router(operations(readiness, metrics, lambda: {"service": "gateway", "settings": settings.public()}))
 

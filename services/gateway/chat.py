@@ -99,7 +99,7 @@ async def answer(exchange: Exchange, parts: Parts) -> AsyncGenerator[Event]:
     session_id = question.session_id or new_session_id()
     with _counted(parts.metrics):
         with watch.stage("decode"):
-            pcm16 = await parts.hearing.pcm16(question.audio)
+            pcm16 = await exchange.deadline.run(parts.hearing.pcm16(question.audio))
         async with AsyncExitStack() as held:
             with watch.stage("session"):
                 wait_s = min(parts.settings.session_wait_s, exchange.deadline.remaining_s)

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
@@ -37,7 +38,7 @@ class ChatFields(BaseModel):
 
 async def read_question(request: Request, settings: GatewaySettings) -> tuple[Question, bool]:
     """The question, and whether its answer shall be streamed. Raises BadRequest that names the field."""
-    audio, given = await _audio_and_fields(request, settings.max_bytes)
+    audio, given = await _audio_and_fields(request)
     fields = _validated(given)
     max_tokens = fields.max_tokens or settings.max_tokens
     if max_tokens > settings.max_tokens_limit:
@@ -53,12 +54,12 @@ async def read_question(request: Request, settings: GatewaySettings) -> tuple[Qu
     return question, fields.stream or EVENT_STREAM in request.headers.get("accept", "")
 
 
-async def _audio_and_fields(request: Request, max_bytes: int) -> tuple[bytes, dict[str, Any]]:
+async def _audio_and_fields(request: Request) -> tuple[bytes, dict[str, Any]]:
     given: dict[str, Any] = dict(request.query_params)
     try:
         if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
             return await request.body(), given
-        form = await _form(request, max_bytes)
+        form = await _form(request)
     except ClientDisconnect as error:
         raise Cancelled("the caller hung up while it sent its audio") from error
     audio: UploadFile | None = None
@@ -76,11 +77,14 @@ async def _audio_and_fields(request: Request, max_bytes: int) -> tuple[bytes, di
     return await audio.read(), given
 
 
-async def _form(request: Request, max_bytes: int) -> FormData:
+async def _form(request: Request) -> FormData:
+    charset = parse_options_header(request.headers["content-type"])[1].get(b"charset", b"utf-8")
+    if charset.lower() not in (b"utf-8", b"utf8"):  # any codec of Python's would be taken, also one that is no encoding
+        raise BadRequest(f"the form's charset is {charset.decode('latin-1')[:40]!r}; send UTF-8", param="charset")
     parser = MultiPartParser(
         request.headers, request.stream(), max_files=1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES
     )
-    parser.spool_max_size = max_bytes + 1  # audio is never written to a disk, not even for a moment
+    parser.spool_max_size = 0  # no bound but the body's: audio is never written to a disk, not even for a moment
     try:
         return await parser.parse()
     except MultiPartException as error:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self, TypeVar
 
 from services.contracts.errors import DeadlineExceeded, Overloaded
@@ -18,10 +18,6 @@ class Seats:
     def __init__(self, n_seats: int) -> None:
         self._n_seats = n_seats
         self._taken = 0
-
-    @property
-    def taken(self) -> int:
-        return self._taken
 
     @contextmanager
     def seat(self) -> Iterator[None]:
@@ -52,6 +48,10 @@ class Deadline:
     @property
     def remaining_s(self) -> float:
         return max(0.0, self.at_s - asyncio.get_running_loop().time())
+
+    def later(self, seconds: float) -> Self:
+        """The same budget, enforced so much later."""
+        return replace(self, at_s=self.at_s + seconds)
 
     def error(self) -> DeadlineExceeded:
         """What a caller is told once it has passed."""

@@ -57,7 +57,7 @@ class Reply:
     """An answer that is being generated. `pieces` is read once; the other fields are final when it has ended."""
 
     prosody: ProsodyState
-    pieces: AsyncIterator[str]
+    pieces: AsyncIterator[str] = field(init=False)
     finish_reason: str | None = None
     usage: Usage = field(default_factory=Usage)
 
@@ -121,7 +121,7 @@ class HttpLlm:
                     async with asyncio.timeout_at(deadline.at_s):
                         await response.aread()
                 raise _refusal(response)
-            answer = Reply(_prosody_state(response), _none())
+            answer = Reply(_prosody_state(response))
             answer.pieces = _pieces(response, answer, deadline)
             yield answer
         finally:
@@ -142,11 +142,6 @@ class HttpLlm:
 
     async def close(self) -> None:
         await self._client.aclose()
-
-
-async def _none() -> AsyncIterator[str]:
-    return
-    yield ""
 
 
 async def _pieces(response: httpx.Response, answer: Reply, deadline: Deadline) -> AsyncIterator[str]:
@@ -194,16 +189,16 @@ def _answering(deadline: Deadline | None) -> Iterator[None]:
 
 def _refusal(response: httpx.Response) -> TextProError:
     content = _json(response)
-    message, code = _message(content), (content.get("error") or {}).get("code") if isinstance(content, dict) else None
+    message, code = _message(content), _code(content)
     retry_after = response.headers.get("retry-after", "")
-    retry_after_s = float(retry_after) if retry_after.isdigit() else RETRY_AFTER_S
+    retry_after_s = float(retry_after) if retry_after.isdecimal() else RETRY_AFTER_S
     if response.status_code == 429:
         return Overloaded(f"the LLM is full: {message}", retry_after_s=retry_after_s)
     if response.status_code >= 500:
         return Unavailable(f"the LLM service answers {response.status_code}: {message}", retry_after_s=retry_after_s)
     if code == ContextExceeded.code or "context length" in message.lower():
         return ContextExceeded(f"the conversation does not fit into the LLM's context: {message}")
-    return BadRequest(f"the LLM service refused the request: {message}", code=code if isinstance(code, str) else None)
+    return BadRequest(f"the LLM service refused the request: {message}", code=code)
 
 
 def _json(response: httpx.Response) -> Any:
@@ -218,6 +213,13 @@ def _message(content: Any) -> str:
     return str(error.get("message", error) if isinstance(error, dict) else error)[:SHOWN]
 
 
+def _code(content: Any) -> str | None:
+    match content:
+        case {"error": {"code": str(code)}}:
+            return code
+    return None
+
+
 def _prosody_state(response: httpx.Response) -> ProsodyState:
     match response.headers.get(PROSODY_HEADER):
         case "on":
@@ -229,11 +231,14 @@ def _prosody_state(response: httpx.Response) -> ProsodyState:
 
 
 def _context_tokens(models: Any) -> int | None:
-    served = models.get("data") if isinstance(models, dict) else None
-    length = served[0].get("max_model_len") if served else None
-    return length if isinstance(length, int) and length > 0 else None
+    match models:
+        case {"data": [{"max_model_len": int(length)}, *_]} if length > 0:
+            return length
+    return None
 
 
 def _prosody_kind(config: Any) -> ProsodyKind:
-    wants = config.get("wants") if isinstance(config, dict) else None
-    return ProsodyKind.TOKENS if wants == ProsodyKind.TOKENS else ProsodyKind.POOLED
+    match config:
+        case {"wants": ProsodyKind.TOKENS}:
+            return ProsodyKind.TOKENS
+    return ProsodyKind.POOLED

@@ -115,7 +115,7 @@ class RedisStore:
     @asynccontextmanager
     async def exclusive(self, session_id: str, wait_s: float) -> AsyncIterator[None]:
         lock = self._redis.lock(
-            f"{PREFIX}{session_id}:lock",
+            f"{PREFIX}lock:{session_id}",
             timeout=self._limits.lease_s,
             sleep=LOCK_POLL_S,
             blocking_timeout=wait_s,
@@ -145,7 +145,8 @@ class RedisStore:
 
 
 def _keys(session_id: str) -> list[str]:
-    return [INDEX, f"{PREFIX}{session_id}", f"{PREFIX}{session_id}:turns"]
+    # The kind stands before the id: no id that a caller makes up is another's key, or the index.
+    return [INDEX, f"{PREFIX}fields:{session_id}", f"{PREFIX}turns:{session_id}"]
 
 
 @contextmanager

@@ -2,11 +2,13 @@
 
 from typing import ClassVar
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.runtime.settings import ServiceSettings
 from textpro.audio import MAX_DECODED_BYTES
+
+REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
 class GatewaySettings(ServiceSettings):
@@ -24,7 +26,7 @@ class GatewaySettings(ServiceSettings):
     encoder_url: str = "127.0.0.1:50051"
     """gRPC target of the encoder; `dns:///name:port` spreads the calls over all its replicas."""
 
-    llm_url: str = "http://127.0.0.1:8002"
+    llm_url: str = Field(default="http://127.0.0.1:8002", pattern=r"^https?://[^\s/]+")
     """Base URL of the LLM service, without `/v1`."""
 
     model: str = "textpro"
@@ -77,3 +79,10 @@ class GatewaySettings(ServiceSettings):
 
     probe_s: float = Field(default=1.0, gt=0, le=60)
     """Time between two looks at the encoder, the LLM and the store, for /readyz, in seconds."""
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith(REDIS_SCHEMES):
+            raise ValueError(f"it must begin with {', '.join(REDIS_SCHEMES)}")
+        return url

@@ -16,7 +16,6 @@ from torch import Tensor
 from services.contracts.errors import BadRequest
 
 MAX_VECTORS = 2048  # a minute of speech has a few hundred; the text part is bounded by the context
-"""No Whisper decodes more tokens into one window."""
 
 
 def read_prosody(part: dict[str, Any], width: int | None, place: str) -> Tensor:

@@ -30,7 +30,7 @@ class Piece:
     finish_reason: FinishReason | None = None
 
 
-class Answer:
+class Answer(Job):
     """One answer under way. Iterate over it for its pieces; `cancel` stops the generation before its next token."""
 
     def __init__(self, generation: Generation, text: TextStream, n_prompt: int, metrics: Metrics) -> None:
@@ -43,7 +43,6 @@ class Answer:
         self._pieces: asyncio.Queue[Piece | Exception] = asyncio.Queue()
         self._submitted_s = time.perf_counter()
         self._started_s = 0.0
-        self.job = Job(self._step, self._put)
 
     async def __aiter__(self) -> AsyncIterator[Piece]:
         """Raises what went wrong while generating."""
@@ -56,9 +55,15 @@ class Answer:
                 return
 
     def cancel(self) -> None:
-        self.job.cancelled = True
+        """Its next step does not happen."""
+        self.cancelled = True
 
-    def _step(self) -> bool:
+    def fail(self, error: Exception) -> None:
+        """Whoever iterates over it hears of the error."""
+        self._put(error)
+
+    def step(self) -> bool:
+        """One pass of the model, and the piece of text that came of it, if any."""
         if not self._started_s:
             self._started_s = time.perf_counter()
             self._metrics.stage("llm_queue", self._started_s - self._submitted_s)
@@ -137,8 +142,7 @@ class TransformersEngine:
         sampling = self._sampling(request, self.context - n_prompt)
         generation = Generation(self._model, lambda: self._embed(segments), sampling, self._eos_ids)
         answer = Answer(generation, TextStream(self._tokenizer, request.stop or ()), n_prompt, self._metrics)
-        self._worker.submit(answer.job)
-        self._metrics.queue_depth(self._worker.n_waiting)
+        self._worker.submit(answer)
         return answer
 
     def _segments(self, request: ChatRequest) -> list[Segment]:

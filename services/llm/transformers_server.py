@@ -128,7 +128,7 @@ async def serve(settings: LlmSettings) -> None:
     bundle = Bundle.load(settings.bundle)
     path = await asyncio.to_thread(bundle_llm, bundle, settings.cache, name=settings.model)
     turns = await asyncio.to_thread(SpokenTurns.load, settings, bundle, path)
-    with Worker(concurrency=settings.concurrency, queue=settings.queue) as worker:
+    with Worker(concurrency=settings.concurrency, queue=settings.queue, depth=metrics.queue_depth) as worker:
         engine = await asyncio.to_thread(TransformersEngine.load, settings, path, turns.template, worker, metrics)
         app = create_app(settings, turns, engine, readiness, metrics)
         async with stop_signal() as stop, serving(app, settings.host, settings.port, drain_s=settings.drain_s) as port:

@@ -1,30 +1,37 @@
 """One thread that runs several jobs side by side, a step each in turn, with a bound on how many may wait."""
 
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from services.contracts.errors import Overloaded, Unavailable
 
 
-@dataclass(eq=False)
-class Job:
-    """Work in steps: `step` says whether there is more, `fail` is told of an error, `cancelled` ends it."""
+class Job(ABC):
+    """Work in steps; set `cancelled` to end it before its next one."""
 
-    step: Callable[[], bool]
-    fail: Callable[[Exception], None]
-    cancelled: bool = False
+    cancelled = False
+
+    @abstractmethod
+    def step(self) -> bool:
+        """Does one step on the worker's thread; says whether there is more."""
+
+    @abstractmethod
+    def fail(self, error: Exception) -> None:
+        """Is told why there will be no more steps."""
 
 
 class Worker:
     """Round-robin over at most `concurrency` running jobs; `queue` more may wait, in the order they came."""
 
-    def __init__(self, *, concurrency: int, queue: int) -> None:
+    def __init__(self, *, concurrency: int, queue: int, depth: Callable[[int], None] = lambda _: None) -> None:
+        """depth: told how many wait, whenever that changes; on any thread."""
         self._concurrency = concurrency
         self._queue = queue
+        self._depth = depth
         self._waiting: deque[Job] = deque()
         self._running: deque[Job] = deque()
         self._changed = threading.Condition()
@@ -63,6 +70,7 @@ class Worker:
                 n = self._concurrency + self._queue
                 raise Overloaded(f"{n} answers are being made or waiting; no more are accepted", retry_after_s=2)
             self._waiting.append(job)
+            self._depth(len(self._waiting))
             self._changed.notify()
 
     def _run(self) -> None:
@@ -78,6 +86,7 @@ class Worker:
                 self._running.popleft()
                 if unfinished:
                     self._running.append(job)
+            del job  # or the last one's key-value cache would stay until the next request
 
     def _next(self) -> Job | None:
         with self._changed:
@@ -88,4 +97,5 @@ class Worker:
                 return None
             while self._waiting and len(self._running) < self._concurrency:
                 self._running.append(self._waiting.popleft())
+                self._depth(len(self._waiting))
             return self._running[0]

@@ -18,13 +18,12 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.contracts.errors import Cancelled, PayloadTooLarge, body, headers, outcome
+from services.runtime.lingering import Lingering
 from services.runtime.logging import begin_request, request_id
 from textpro.errors import TextProError
 
 T = TypeVar("T")
 REQUEST_ID_HEADER = "x-request-id"
-LINGER_S = 5.0
-LINGER_BYTES = 64 * 2**20
 
 
 def install_errors(app: FastAPI) -> None:
@@ -106,19 +105,15 @@ class BodyLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        fields = Headers(scope=scope)
-        declared = fields.get("content-length", "")
-        if declared.isdigit() and int(declared) > self._max_bytes:
-            if fields.get("expect", "").lower() != "100-continue":
-                await _discard(receive)
+        declared = Headers(scope=scope).get("content-length", "")
+        if declared.isdecimal() and int(declared) > self._max_bytes:
             return await self._refuse(send)
-        exceeded = started = unread = False
+        exceeded = started = False
         n_bytes = 0
 
         async def counted() -> Message:
-            nonlocal exceeded, unread, n_bytes
+            nonlocal exceeded, n_bytes
             message = await receive()
-            unread = bool(message.get("more_body"))
             n_bytes += len(message.get("body", b""))
             if n_bytes > self._max_bytes:
                 exceeded = True
@@ -139,8 +134,6 @@ class BodyLimit:
             if started:
                 raise
         if exceeded and not started:
-            if unread:
-                await _discard(receive)
             await self._refuse(send)
 
     def _error(self) -> PayloadTooLarge:
@@ -157,20 +150,6 @@ class BodyLimit:
         raw = [(name.encode(), value.encode()) for name, value in fields.items()]
         await send({"type": "http.response.start", "status": outcome(error).http, "headers": raw})
         await send({"type": "http.response.body", "body": content})
-
-
-async def _discard(receive: Receive) -> None:
-    # Closing while the caller still sends resets the connection, and the 413 is lost; so a bounded rest is read first.
-    left = LINGER_BYTES
-    try:
-        async with asyncio.timeout(LINGER_S):
-            while left > 0:
-                message = await receive()
-                if message["type"] == "http.disconnect" or not message.get("more_body"):
-                    return
-                left -= len(message.get("body", b""))
-    except TimeoutError:
-        return
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
@@ -213,7 +192,8 @@ async def serving(app: ASGIApp, host: str, port: int, *, drain_s: float) -> Asyn
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     config = uvicorn.Config(
-        app,
+        Lingering(app),
+        http="h11",  # httptools, which uvicorn prefers where it is installed, takes headers without end
         log_config=None,
         access_log=False,
         lifespan="on",

@@ -12,6 +12,7 @@ settings = EncoderSettings.load()
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -22,6 +23,8 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from textpro.errors import TextProError
+
+_CREDENTIALS = re.compile(r"(?<=//)[^/@\s]+(?=@)")
 
 
 class SettingsError(TextProError):
@@ -82,8 +85,12 @@ class ServiceSettings(BaseSettings):
         return "\n".join(rows) + "\n"
 
     def public(self) -> dict[str, Any]:
-        """Every value as JSON, for /v1/config; secrets are masked."""
-        return self.model_dump(mode="json")
+        """Every value as JSON, for /v1/config; secrets, and passwords in addresses, are masked."""
+        values = self.model_dump(mode="json")
+        return {
+            name: _CREDENTIALS.sub("**********", value) if isinstance(value, str) else value
+            for name, value in values.items()
+        }
 
     @classmethod
     def _refuse_unknown(cls, environ: Mapping[str, str]) -> None:

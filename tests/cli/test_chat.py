@@ -63,9 +63,11 @@ def serving(gateway: FakeGateway) -> Iterator[FakeGateway]:
     with gateway:
         thread = threading.Thread(target=gateway.serve_forever)
         thread.start()
-        yield gateway
-        gateway.shutdown()
-        thread.join()
+        try:
+            yield gateway
+        finally:
+            gateway.shutdown()
+            thread.join()
 
 
 def test_a_turn_is_shown_with_transcript_answer_prosody_and_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,6 +107,16 @@ def test_a_named_session_is_continued(capsys: pytest.CaptureFixture[str]) -> Non
         main(["chat", str(RECORDING), "--url", gateway.url, "--session", "s_mine", "--api-key", "k"])
         assert gateway.fields(0)["session_id"] == "s_mine"
         assert gateway.sent[0][0]["Authorization"] == "Bearer k"
+
+
+def test_a_proxy_in_the_environment_is_not_asked_for_a_gateway_on_this_machine(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with serving(FakeGateway()) as gateway:
+        assert main(["chat", str(RECORDING), "--url", gateway.url]) == 0
 
 
 def test_json_prints_each_turn_as_the_protocol_has_it(capsys: pytest.CaptureFixture[str]) -> None:

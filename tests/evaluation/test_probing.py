@@ -52,3 +52,11 @@ def test_too_few_clips_of_a_class_are_refused(labels: list[str]) -> None:
 def test_quantile_bins_hold_equal_shares() -> None:
     bins = quantile_bins(np.random.default_rng(0).lognormal(size=1000).tolist(), 10)
     assert np.bincount(bins).tolist() == [100] * 10
+
+
+def test_numbers_are_probed_by_their_quantiles() -> None:
+    rng = np.random.default_rng(0)
+    hertz = rng.uniform(80, 300, 400)
+    found = probe(hertz[:, None].astype(np.float32), hertz.tolist(), ProbeConfig(hidden=16, seeds=1, max_epochs=30))
+    assert found.classes == 10
+    assert found.accuracy > 2 * found.chance

@@ -110,7 +110,7 @@ class FakeLlm:
     aborted: asyncio.Event = field(default_factory=asyncio.Event)
     prosody_state: str | None = None
     breaks_off: bool = False
-    refusal: tuple[int, dict[str, Any], dict[str, str]] | None = None
+    refusal: tuple[int, dict[str, Any] | str, dict[str, str]] | None = None
     url: str = ""
 
     def __post_init__(self) -> None:

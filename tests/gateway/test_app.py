@@ -42,6 +42,18 @@ async def test_the_shown_configuration_holds_no_secret(house, redis_url) -> None
     assert "hush" not in config
 
 
+def test_a_password_in_an_address_is_not_shown() -> None:
+    shown = GatewaySettings(llm_url="https://me:hush@llm:8002/base").public()
+    assert shown["llm_url"] == "https://**********@llm:8002/base"
+
+
+@pytest.mark.parametrize(("variable", "value"), [("TEXTPRO_REDIS_URL", "host:6379"), ("TEXTPRO_LLM_URL", "llm:8002")])
+def test_an_address_without_its_scheme_is_refused_before_anything_starts(monkeypatch, variable, value) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError, match=variable):
+        GatewaySettings.load()
+
+
 @pytest.mark.anyio
 async def test_the_operators_endpoints_answer(house, recording) -> None:
     async with house() as here:

@@ -3,11 +3,20 @@
 import asyncio
 import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from services.contracts.errors import Overloaded
+from services.gateway.api import TurnStream
+from services.gateway.chat import Delta, Event
+from services.gateway.limits import Deadline
+from services.gateway.llm_client import HttpLlm
+from services.runtime.http import serving
 from textpro.errors import AudioError
 
 pytestmark = pytest.mark.anyio
@@ -63,6 +72,7 @@ async def test_without_an_llm_the_answer_is_503_with_a_time(house, recording, un
         ((503, {"message": "loading"}, {}), 503),
         ((500, {"message": "broken"}, {}), 503),
         ((400, {"message": "no such part"}, {}), 400),
+        ((404, "no such model", {}), 400),
     ],
 )
 async def test_a_refusal_of_the_llm_is_translated(house, recording, refusal, status) -> None:
@@ -73,6 +83,20 @@ async def test_a_refusal_of_the_llm_is_translated(house, recording, refusal, sta
         assert (await here.chat(recording())).status_code == 200
     assert answer.status_code == status
     assert answer.headers.get("retry-after", "5") in ("5", "2")
+
+
+@pytest.mark.parametrize("models", [["x"], {"data": {"a": 1}}, {"data": ["a"]}, {"data": [{"max_model_len": "many"}]}])
+async def test_a_list_of_models_in_another_shape_leaves_the_context_unknown(models) -> None:
+    app = FastAPI()
+
+    @app.get("/v1/models")
+    async def answer() -> Any:
+        return models
+
+    async with serving(app, "127.0.0.1", 0, drain_s=1) as port:
+        llm = HttpLlm(f"http://127.0.0.1:{port}", "textpro", max_connections=1)
+        assert (await llm.profile()).context_tokens is None
+        await llm.close()
 
 
 async def test_an_answer_that_breaks_off_is_an_error_and_is_not_kept(house, recording) -> None:
@@ -110,6 +134,23 @@ async def test_a_caller_that_hangs_up_aborts_the_generation_and_leaves_seat_and_
         await here.until(is_free)
         metrics = (await here.http.get("/metrics")).text
     assert 'textpro_turns_total{outcome="interrupted",service="gateway"} 1.0' in metrics
+
+
+async def test_a_caller_that_keeps_the_line_and_reads_nothing_holds_its_turn_no_longer_than_the_deadline() -> None:
+    ended = []
+
+    async def stuck(*_: object) -> Any:
+        await asyncio.Event().wait()
+
+    async def events() -> AsyncIterator[Event]:
+        yield Delta("more")
+
+    async with AsyncExitStack() as held:
+        held.callback(ended.append, "free")
+        stream = TurnStream(Delta("first"), events(), held.pop_all(), Deadline.after(0.05))
+    async with asyncio.timeout(10):
+        await stream({"type": "http", "asgi": {"spec_version": "2.3"}}, stuck, stuck)
+    assert ended == ["free"]
 
 
 async def test_readiness_names_what_is_missing_and_finds_it_again(house) -> None:

@@ -126,6 +126,15 @@ async def test_a_broken_form_is_a_bad_request(house) -> None:
     assert answer.status_code == 400
 
 
+@pytest.mark.parametrize("charset", ["unicode_escape", "punycode", "utf-16", "no-such"])
+async def test_a_form_in_another_charset_than_utf_8_is_a_bad_request(house, charset) -> None:
+    part = b'--x\r\nContent-Disposition: form-data; name="\\ud800"\r\n\r\nv\r\n--x--\r\n'
+    kind = f'multipart/form-data; boundary=x; charset="{charset}"'
+    async with house() as here:
+        answer = await here.http.post("/v1/chat", content=part, headers={"content-type": kind})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "charset")
+
+
 async def test_an_unknown_session_is_not_found_and_the_encoder_is_not_troubled(house, recording) -> None:
     async with house() as here:
         answer = await here.chat(recording(), session_id="s_nobody")

@@ -110,6 +110,17 @@ async def test_sessions_do_not_see_each_other(open_store) -> None:
     assert (await store.get("b")).turns == []
 
 
+@pytest.mark.parametrize("name", ["index", "a:turns", "turns:a", "fields:a", "lock:a", ""])
+async def test_an_id_that_somebody_made_up_reaches_nothing_of_the_store(open_store, name) -> None:
+    store = await open_store()
+    await store.create("a", "")
+    await store.append("a", turn(), "")
+    for attempt in (store.get(name), store.delete(name), store.append(name, turn(), "")):
+        with pytest.raises(SessionNotFound):
+            await attempt
+    assert await store.count() == len((await store.get("a")).turns) == 1
+
+
 async def test_one_session_too_many_is_refused_until_one_goes(open_store) -> None:
     store = await open_store(max_sessions=2, ttl_s=50)
     await store.create("a", "")

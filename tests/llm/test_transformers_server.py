@@ -1,5 +1,6 @@
 """What the transformers server alone decides: a full house, a hang-up that makes room, a drain, the context."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,14 @@ def house_for_one(
             yield client
 
 
+def room_comes(client: httpx.Client) -> bool:
+    give_up_s = time.monotonic() + 5
+    while time.monotonic() < give_up_s:
+        if client.post(CHAT, json=SHORT).status_code == 200:
+            return True
+    return False
+
+
 def test_a_full_house_refuses_at_once_and_a_hang_up_makes_room(
     reference: Any, make_bundle: Callable[..., Path], model_dir: Path, serve_app: Callable[[Any], Any]
 ) -> None:
@@ -46,7 +55,7 @@ def test_a_full_house_refuses_at_once_and_a_hang_up_makes_room(
                 refused = client.post(CHAT, json={**SHORT, "stream": stream})
                 assert (refused.status_code, refused.json()["error"]["code"]) == (429, "overloaded")
                 assert int(refused.headers["retry-after"]) >= 1
-        assert any(client.post(CHAT, json=SHORT).status_code == 200 for _ in range(100))
+        assert room_comes(client)
 
 
 def test_a_caller_that_gives_up_on_a_whole_answer_makes_room_too(
@@ -59,7 +68,7 @@ def test_a_caller_that_gives_up_on_a_whole_answer_makes_room_too(
             pass
         else:
             raise AssertionError("the answer was too quick for this test")
-        assert any(client.post(CHAT, json=SHORT).status_code == 200 for _ in range(100))
+        assert room_comes(client)
 
 
 def test_a_draining_server_takes_no_new_request(

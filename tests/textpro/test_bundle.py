@@ -121,6 +121,7 @@ def test_a_description_is_json(bundle: Bundle) -> None:
     ("broken", "message"),
     [
         ({"format_version": 99}, "format version 99"),
+        ({"reconstructor": {"depth": 3}}, "does not describe a bundle"),
         ({"wings": 2}, "unknown keys: wings"),
         ({"tap": "decoder.9"}, "the decoder has 4 layers"),
         ({"tap": "encoder.1"}, "unknown tap"),

@@ -1,10 +1,13 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
 from textpro.data import manifest
+from textpro.errors import TrainingError
 from textpro.losses import IGNORE
 from textpro.training import augment
 from textpro.training.batches import Batch, BatchPlan, BucketSampler, SpeechDataset
@@ -62,6 +65,23 @@ def test_noise_alone_is_taught_as_no_speech(corpus: Path, tokenizer: PreTrainedT
     assert not batch.text_mask.any()
 
 
+def test_a_multilingual_model_says_no_speech_right_behind_the_start(
+    corpus: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    plan = BatchPlan(long_padding=0, augmentation=augment.Augmentation(no_speech=1.0))
+    batch = _dataset(corpus, tokenizer, plan, multilingual=True)[[(0, 0)]]
+    ids = tokenizer.get_vocab()
+    assert batch.tokens[0, 0] == ids[START]
+    assert batch.labels.tolist() == [[ids[NO_SPEECH], IGNORE, IGNORE, ids[END]]]
+
+
+def test_a_language_the_model_does_not_know_is_refused(corpus: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    french = [replace(clip, labels={"language": "French"}) for clip in manifest.read(corpus)]
+    dataset = SpeechDataset(corpus, french, tokenizer, PLAIN, n_mels=80, multilingual=True)
+    with pytest.raises(TrainingError, match="language='French'"):
+        dataset[[(0, 0)]]
+
+
 def test_a_multilingual_model_is_told_language_and_task(corpus: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     batch = _dataset(corpus, tokenizer, PLAIN, multilingual=True)[[(0, 0)]]
     assert tokenizer.decode(batch.tokens[0, :4]) == "<|startoftranscript|><|en|><|transcribe|><|notimestamps|>"
@@ -79,3 +99,13 @@ def test_padding_rows_score_nothing(corpus: Path, tokenizer: PreTrainedTokenizer
     batch: Batch = _dataset(corpus, tokenizer, PLAIN)[[(0, 0), (2, 0)]]
     beyond = (torch.arange(batch.tokens.shape[1]) >= batch.text_mask[0].nonzero().max() + 2)[None]
     assert (batch.labels[0][beyond[0]] == IGNORE).all()
+
+
+def test_what_is_to_be_rebuilt_has_no_masks(corpus: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    masked = augment.Augmentation(noise=0, gain_db=(0, 0), speed=0, tilt=0, masks=1.0, no_speech=0)
+    plan = BatchPlan(seconds=4, long_padding=0, augmentation=masked)
+    batch = _dataset(corpus, tokenizer, plan)[[(5, 0)]]
+    assert (batch.mel != batch.target).any()
+    mask_value = batch.target.mean()
+    changed = batch.mel[batch.mel != batch.target]
+    torch.testing.assert_close(changed, mask_value.expand_as(changed), rtol=0.2, atol=0.2)

@@ -58,6 +58,20 @@ def test_updates_smaller_than_bfloat16_can_hold_are_not_lost() -> None:
     assert net.weight.item() < 1.0
 
 
+def test_what_bfloat16_rounds_away_of_the_first_weights_stays_in_the_copy() -> None:
+    net = _net()
+    start = torch.cat([p.detach().flatten() for p in net.parameters()])
+    optimizer = FlatAdamW(net.parameters(), dtype=torch.bfloat16)
+    net.to(torch.bfloat16)
+    assert all(p.dtype == torch.bfloat16 for p in net.parameters())
+    torch.testing.assert_close(optimizer.master, start, rtol=0, atol=0)
+    net(torch.ones(1, 4, dtype=torch.bfloat16)).sum().backward()
+    assert optimizer.step(1e-2) > 0
+    torch.testing.assert_close(
+        torch.cat([p.detach().flatten() for p in net.parameters()]), optimizer.master.to(torch.bfloat16), rtol=0, atol=0
+    )
+
+
 def test_a_checkpoint_of_another_model_is_refused() -> None:
     state = FlatAdamW(_net().parameters()).state()
     with pytest.raises(TrainingError, match="holds 49 weights"):

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from textpro.data import manifest
 from textpro.errors import TrainingError
 from textpro.training import augment
 from textpro.training.batches import BatchPlan, SpeechDataset
-from textpro.training.loop import Schedule
+from textpro.training.loop import Schedule, load_checkpoint
 from textpro.training.optimizer import FlatAdamW
 from textpro.training.whisperpro import Objective, Recipe, train
 from textpro.whisperpro import WhisperPro
@@ -76,6 +77,25 @@ def test_training_without_clips_says_so(tokenizer: PreTrainedTokenizerFast, mode
     (tmp_path / "manifest.jsonl").write_text("")
     with pytest.raises(TrainingError, match="no clips"):
         train(model, tokenizer, tmp_path / "manifest.jsonl", tmp_path, _recipe(1))
+
+
+def test_recordings_longer_than_the_window_are_left_out(
+    corpus: Path, tokenizer: PreTrainedTokenizerFast, model: WhisperPro, tmp_path: Path
+) -> None:
+    long = [replace(clip, duration_s=30.5) for clip in manifest.read(corpus)]
+    manifest.write(tmp_path / "manifest.jsonl", long)
+    with pytest.raises(TrainingError, match="at most 30 s"):
+        train(model, tokenizer, tmp_path / "manifest.jsonl", tmp_path, _recipe(1))
+
+
+def test_a_bfloat16_run_keeps_what_is_not_trained_in_the_same_type(
+    corpus: Path, tokenizer: PreTrainedTokenizerFast, model: WhisperPro, tmp_path: Path
+) -> None:
+    train(model, tokenizer, corpus, tmp_path, _recipe(2, dtype="bfloat16"))
+    assert {value.dtype for value in model.state_dict().values()} == {torch.bfloat16}
+    assert (
+        load_checkpoint(tmp_path / "checkpoint.safetensors", FlatAdamW(Objective(model, _recipe(2)).parameters())) == 2
+    )
 
 
 def test_reading_clips_in_workers_gives_the_same_batches(corpus: Path, tokenizer: PreTrainedTokenizerFast) -> None:

@@ -1,4 +1,4 @@
-"""Sentences to synthesise speech from: written ones, frames filled from word lists, and splices of both."""
+"""Sentences to synthesise speech from: written ones, frames filled from word lists, splices of both, word drills."""
 
 import hashlib
 import re
@@ -13,15 +13,18 @@ from textpro.data.spoken import GENERATED, number_words
 
 Split = Literal["train", "dev", "test"]
 
-WRITTEN_SHARE = 0.45
-FRAME_SHARE = 0.35
-SPLICE_SHARE = 0.20
+WRITTEN_SHARE = 0.35
+FRAME_SHARE = 0.25
+SPLICE_SHARE = 0.15
+DRILL_SHARE = 0.25
+"""Words in any order, each as likely as any other: the rare ones are spelt right only when they were heard."""
 SWAP_SHARE = 0.25
 """Part of the written share in which one word is swapped for another entry of its slot."""
 SWAPS_PER_SENTENCE = 3
 TEST_PERCENT = 4
 DEV_PERCENT = 2
 SPLICE_WORDS = (3, 20)
+DRILL_WORDS = (3, 7)
 
 TEXT_FOLDER = Path(__file__).parent / "text"
 FRAMES_FILE = "frames.txt"
@@ -31,6 +34,7 @@ ALLOWED = re.compile(r"[A-Z](?:[A-Za-z' ,.?!]*[A-Za-z'])?[.?!]")
 
 _SLOT = re.compile(r"\{(a:)?([a-z_]+)\}")
 _OWNED_SLOT = re.compile(r"\{([a-z_]+)\}'s")
+_INNER_WORD = re.compile(r"(?<=[A-Za-z,'] )[A-Za-z](?:[A-Za-z']*[A-Za-z])?")
 _WORD = re.compile(r"[A-Za-z](?:[A-Za-z']*[A-Za-z])?")
 _DETERMINED = re.compile(r"(?:a|an|the|some|more|enough) |(?:some|more|enough)$")
 _CONSONANT_SOUND = re.compile(r"(?:one|once|eu|ewe|ufo|uk|ura|uni(?!n|m)|us[aeu]|ute|uto|uti)", re.IGNORECASE)
@@ -51,15 +55,15 @@ class Material:
 def compose(n: int, seed: int = 0) -> list[str]:
     """Make `n` distinct sentences, the same ones for the same seed.
 
-    The mixture is `WRITTEN_SHARE`, `FRAME_SHARE` and `SPLICE_SHARE`; once the written sentences are used up their share
-    falls to the other two. Distinct means that no two have the same `normalise`d text. Raises ValueError if there
-    aren't that many.
+    The mixture is `WRITTEN_SHARE`, `FRAME_SHARE`, `SPLICE_SHARE` and `DRILL_SHARE`; once the written sentences are used
+    up their share falls to the others. Distinct means that no two have the same `normalise`d text. Raises ValueError
+    if there aren't that many.
     """
     return _Composer(material(), None, Random(seed)).take(n)
 
 
 def compose_split(n: int, split: Split, seed: int = 0) -> list[str]:
-    """Make `n` distinct sentences of one split, as `compose` does; dev and test hold no splices.
+    """Make `n` distinct sentences of one split, as `compose` does; dev and test hold neither splices nor drills.
 
     Training splices are cut from training sentences only, so no part of a held-out sentence is spliced into training.
     """
@@ -88,6 +92,17 @@ def words() -> set[str]:
     owned = {name for frame in source.frames for name in _OWNED_SLOT.findall(frame)}
     texts += [f"{entry}'s" for name in owned for entry in source.slots[name]]
     return {word for text in texts for word in _WORD.findall(text.lower())} | {"a", "an"} | number_words()
+
+
+@cache
+def lexicon() -> list[str]:
+    """Every word of `words` once, sorted, with the case it has inside a sentence."""
+    source = material()
+    texts = (*source.written, *(_SLOT.sub("it", frame) for frame in source.frames))
+    inside = [word for entries in source.slots.values() for entry in entries for word in _WORD.findall(entry)]
+    inside += [word for text in texts for word in _INNER_WORD.findall(text)]
+    cased = {word.lower(): word for word in inside}
+    return sorted(cased.get(word, word) for word in words())
 
 
 def with_article(phrase: str) -> str:
@@ -132,7 +147,8 @@ class _Composer:
         self._swap_pool = list(source.written if split in ("dev", "test") else self._pool)
         self._written = self._in_turn(self._pool, 1)
         self._swapped = self._in_turn(self._swap_pool, SWAPS_PER_SENTENCE)
-        self._splices = split in (None, "train")
+        self._natural = split in ("dev", "test")
+        self._lexicon = [] if self._natural else lexicon()
 
     def take(self, n: int) -> list[str]:
         found: dict[str, str] = {}
@@ -162,10 +178,10 @@ class _Composer:
             text = self._written_sentence()
             if text:
                 return text
-        splice_odds = SPLICE_SHARE / (SPLICE_SHARE + FRAME_SHARE)
-        if self._splices and self._rng.random() < splice_odds:
-            return self._splice()
-        return self._filled_frame()
+        if self._natural:
+            return self._filled_frame()
+        kinds = {self._filled_frame: FRAME_SHARE, self._splice: SPLICE_SHARE, self._drill: DRILL_SHARE}
+        return self._rng.choices(list(kinds), list(kinds.values()))[0]()
 
     def _written_sentence(self) -> str | None:
         if self._rng.random() < SWAP_SHARE:
@@ -222,6 +238,11 @@ class _Composer:
             if least <= len(head) + len(tail) <= most:
                 text = " ".join([*head[:-1], head[-1].rstrip(",.?!"), *tail])
                 return text[0].upper() + text[1:]
+
+    def _drill(self) -> str:
+        drawn = self._rng.sample(self._lexicon, self._rng.randint(*DRILL_WORDS))
+        text = " ".join(drawn)
+        return f"{text[0].upper()}{text[1:]}{self._rng.choice('.?')}"
 
     def _part(self) -> str:
         while True:

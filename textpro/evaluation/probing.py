@@ -19,7 +19,6 @@ from textpro.decoding import SpeechDecoder
 from textpro.errors import TrainingError
 from textpro.training.batches import read_pcm
 
-LABELS = ("gender", "accent", "pitch", "rate")
 BATCH = 16
 
 
@@ -80,12 +79,15 @@ def quantile_bins(values: Sequence[float], n_bins: int = 10) -> np.ndarray:
 
 
 def probe(features: np.ndarray, labels: Sequence[object], config: ProbeConfig | None = None) -> ProbeResult:
-    """Stratified cross-validation over several seeds of one probe. features: (n, W), labels: n values.
+    """Stratified cross-validation over several seeds of one probe (paper app. C).
 
+    features: (n, W), labels: n values; floats, such as a fundamental frequency, become their quantile bins.
     Raises TrainingError with fewer than two classes, or fewer clips of a class than folds.
     """
     config = config or ProbeConfig()
-    names, classes = np.unique(np.array([str(label) for label in labels]), return_inverse=True)
+    numbers = [label for label in labels if isinstance(label, float)]
+    named = quantile_bins(numbers) if len(numbers) == len(labels) else np.array([str(label) for label in labels])
+    names, classes = np.unique(named, return_inverse=True)
     counts = np.bincount(classes)
     if len(names) < 2 or counts.min() < config.folds:
         raise TrainingError(

@@ -69,7 +69,7 @@ def waveform(audio: np.ndarray, rng: np.random.Generator, how: Augmentation) -> 
 
 
 def spectrogram(mel: np.ndarray, rng: np.random.Generator, how: Augmentation) -> np.ndarray:
-    """Channel tilt and SpecAugment masks on (n_mels, T), in place of the values a mask hides stands the mean."""
+    """Channel tilt and SpecAugment masks on (n_mels, T); the mean stands in place of the values that a mask hides."""
     n_mels, n_frames = mel.shape
     if rng.random() < how.tilt:
         bend = np.interp(np.arange(n_mels), np.linspace(0, n_mels - 1, 5), rng.normal(0, 0.12, 5))

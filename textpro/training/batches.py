@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 from transformers import PreTrainedTokenizerBase
 
-from textpro.audio import FRAMES_PER_SECOND, FRAMES_PER_WINDOW, SAMPLE_RATE, decode, log_mel
+from textpro.audio import FRAMES_PER_SECOND, FRAMES_PER_WINDOW, HOP_LENGTH, SAMPLE_RATE, decode, log_mel
 from textpro.data.manifest import Clip, resolve
+from textpro.errors import TrainingError
 from textpro.losses import IGNORE
 from textpro.training import augment
 from textpro.training.augment import Augmentation
@@ -43,10 +44,12 @@ class BatchPlan:
 
 @dataclass
 class Batch:
-    """mel (B, n_mels, T); frame_mask (B, T), true on real frames; tokens, labels (B, L); text_mask (B, L), true where
-    a decoder input is a text token; characters for CTC as one flat row, and their lengths (B,)."""
+    """mel (B, n_mels, T), and target, the same before masks and tilt; frame_mask (B, T), true on real frames; tokens,
+    labels (B, L); text_mask (B, L), true where a decoder input is a text token; characters for CTC as one flat row, and
+    their lengths (B,)."""
 
     mel: Tensor
+    target: Tensor
     frame_mask: Tensor
     tokens: Tensor
     labels: Tensor
@@ -162,6 +165,10 @@ class SpeechDataset(Dataset[Batch]):
     def _prompt(self, language: str) -> list[int]:
         """Whisper's opening, before the choice of timestamps: an English-only model has no language and task."""
         names = [START, f"<|{language}|>", "<|transcribe|>"] if self.multilingual else [START]
+        if unknown := [name for name in names if name not in self._vocabulary]:
+            raise TrainingError(
+                f"the tokenizer has no {unknown[0]}: is the label language={language!r} an ISO 639-1 code?"
+            )
         return [self._vocabulary[name] for name in names]
 
     def _collate(
@@ -170,30 +177,34 @@ class SpeechDataset(Dataset[Batch]):
         how = self.plan.augmentation
         lead = rng.integers(0, SAMPLE_RATE // 4, len(audio)) if how.masks else np.zeros(len(audio), dtype=int)
         audio = [_lead_in(samples, int(n), rng) for samples, n in zip(audio, lead, strict=True)]
-        frames = [min(len(samples) // 160, FRAMES_PER_WINDOW) for samples in audio]
+        frames = [min(len(samples) // HOP_LENGTH, FRAMES_PER_WINDOW) for samples in audio]
         n_frames = max(frames)
         if long:
             n_frames = int(rng.integers(n_frames, FRAMES_PER_WINDOW + 1))
         n_frames += n_frames % 2
         # Padding is silence in front of the log-mel, as Whisper's own, or zeros behind it, as faster-whisper's.
         zeros_behind = rng.random() < 0.5
-        mel = np.zeros((len(audio), self.n_mels, n_frames), dtype=np.float32)
+        mel, target = np.zeros((2, len(audio), self.n_mels, n_frames), dtype=np.float32)
         for row, samples in enumerate(audio):
             if not zeros_behind:
-                samples = np.pad(samples[: n_frames * 160], (0, max(0, n_frames * 160 - len(samples))))
-            features = augment.spectrogram(log_mel(samples, self.n_mels)[:, :n_frames], rng, how)
-            mel[row, :, : features.shape[1]] = features
+                n_samples = n_frames * HOP_LENGTH
+                samples = np.pad(samples[:n_samples], (0, max(0, n_samples - len(samples))))
+            features = log_mel(samples, self.n_mels)[:, :n_frames]
+            target[row, :, : features.shape[1]] = features
+            mel[row, :, : features.shape[1]] = augment.spectrogram(features, rng, how)
         frame_mask = torch.arange(n_frames)[None] < torch.tensor(frames)[:, None]
         rows = [
             self._targets(prompt, text, n / FRAMES_PER_SECOND, rng)
             for prompt, text, n in zip(prompts, texts, frames, strict=True)
         ]
-        return _pack(torch.from_numpy(mel), frame_mask, rows, texts, self._end)
+        spectrograms = torch.from_numpy(mel), torch.from_numpy(target), frame_mask
+        return Batch(*spectrograms, *_pack(rows, self._end), *_spell(texts))
 
-    def _targets(self, prompt: list[int], text: str, seconds: float, rng: np.random.Generator) -> "Targets":
+    def _targets(self, prompt: list[int], text: str, seconds: float, rng: np.random.Generator) -> Targets:
         no_timestamps = self._vocabulary[NO_TIMESTAMPS]
         if not text:
-            labels = [*prompt[1:], self._no_speech, self._end]
+            # Whisper, and whoever decodes with it, asks for no speech right behind the start, in the language's place.
+            labels = [self._no_speech, *[IGNORE] * (len(prompt) - 1), self._end]
             return Targets([*prompt, no_timestamps], labels, range(0))
         tokenizer = self._spelled if rng.random() < self.plan.bpe_dropout else self._plain
         words = tokenizer.encode(" " + text, add_special_tokens=False).ids[:MAX_TEXT_TOKENS]
@@ -209,7 +220,8 @@ def _lead_in(samples: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarra
     return np.concatenate([rng.standard_normal(n, dtype=np.float32) * 1e-4, samples]) if n else samples
 
 
-def _pack(mel: Tensor, frame_mask: Tensor, rows: "list[Targets]", texts: list[str], pad: int) -> Batch:
+def _pack(rows: list[Targets], pad: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Decoder inputs, labels and the mask of text, all (B, L)."""
     length = max(len(row.inputs) for row in rows)
     tokens = torch.full((len(rows), length), pad)
     labels = torch.full((len(rows), length), IGNORE)
@@ -218,7 +230,11 @@ def _pack(mel: Tensor, frame_mask: Tensor, rows: "list[Targets]", texts: list[st
         tokens[i, : len(row.inputs)] = torch.tensor(row.inputs)
         labels[i, : len(row.labels)] = torch.tensor(row.labels)
         text_mask[i, row.text.start : row.text.stop] = True
+    return tokens, labels, text_mask
+
+
+def _spell(texts: list[str]) -> tuple[Tensor, Tensor]:
+    """The characters of all texts in one row, and how many each has."""
     spelled = [[CHARACTERS.index(c) + 1 for c in text.lower() if c in CHARACTERS] for text in texts]
     characters = torch.tensor([c for row in spelled for c in row], dtype=torch.long)
-    lengths = torch.tensor([len(row) for row in spelled])
-    return Batch(mel, frame_mask, tokens, labels, text_mask, characters, lengths)
+    return characters, torch.tensor([len(row) for row in spelled])

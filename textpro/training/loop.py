@@ -5,7 +5,7 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -16,14 +16,15 @@ from textpro.training.optimizer import FlatAdamW
 
 @dataclass(frozen=True)
 class Schedule:
-    """Linear warm-up to `peak`, then to zero at `steps` along a cosine or a line (the paper's)."""
+    """Linear warm-up to `peak`, then to zero at `steps` along a cosine or a line (the paper's, 3.1)."""
 
     steps: int
     peak: float
     warmup_steps: int = 500
-    shape: str = "cosine"
+    shape: Literal["cosine", "line"] = "cosine"
 
     def lr(self, step: int) -> float:
+        """The learning rate of the update number `step`, counted from 0."""
         if step < self.warmup_steps:
             return self.peak * (step + 1) / self.warmup_steps
         share = min(1.0, (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps))

@@ -25,19 +25,20 @@ class FlatAdamW:
         betas: tuple[float, float] = (0.9, 0.98),
         weight_decay: float = 0.01,
         clip: float = 1.0,
+        dtype: torch.dtype | None = None,
     ) -> None:
+        """dtype: what the model's weights become; its own when None. The float32 copy is taken before."""
         self.parameters = [p for p in parameters if p.requires_grad]
         self.clip = clip
         self.master = torch.cat([p.detach().float().flatten() for p in self.parameters])
         self.adam = torch.optim.AdamW([self.master], lr=0.0, betas=betas, weight_decay=weight_decay, fused=True)
         self.master.grad = torch.zeros_like(self.master)
         self.step_count = 0
-        self._flatten()
+        self._flatten(dtype or self.parameters[0].dtype)
 
-    def _flatten(self) -> None:
+    def _flatten(self, dtype: torch.dtype) -> None:
         """Lets every weight and gradient be a view into one buffer."""
-        kind = self.parameters[0].dtype
-        self._weights = self.master.to(kind)
+        self._weights = self.master.to(dtype)
         self._gradients = torch.zeros_like(self._weights)
         offset = 0
         for p in self.parameters:

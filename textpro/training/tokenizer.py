@@ -1,7 +1,6 @@
 """A byte-level BPE of one's own with Whisper's special tokens, for a WhisperPro trained from scratch."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -58,7 +57,3 @@ def with_dropout(tokenizer: PreTrainedTokenizerBase, dropout: float) -> Tokenize
     copy = Tokenizer.from_str(backend.to_str())
     copy.model.dropout = dropout or None
     return copy
-
-
-def save_tokenizer(tokenizer: PreTrainedTokenizerFast, path: Path) -> None:
-    tokenizer.save_pretrained(str(path))

@@ -1,6 +1,6 @@
 """Training WhisperPro: recognition plus mel reconstruction, from a checkpoint or from scratch (paper 3.1, eq. 4-6)."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from transformers import GenerationConfig, PreTrainedTokenizerBase, WhisperConfig, WhisperForConditionalGeneration
 
+from textpro.audio import WINDOW_SECONDS
 from textpro.data import manifest
 from textpro.errors import TrainingError
 from textpro.losses import asr_ce, mel_mse
@@ -34,7 +35,7 @@ class FreshModel:
 @dataclass(frozen=True)
 class Recipe:
     """One training run. Weights of the losses: `mel` is the paper's λ, zero before `mel_from`; `ctc` is an auxiliary
-    loss on the encoder that a model from scratch needs and the paper's does not."""
+    loss on the encoder that a model from scratch needs and the paper's does not. Label smoothing is not the paper's."""
 
     schedule: Schedule
     mel: float = 1.0
@@ -132,7 +133,7 @@ class Objective(nn.Module):
         tokens, prosody, mask = (x[spoken, text] for x in (batch.tokens, states, batch.text_mask))
         n_frames = int(batch.frame_mask.sum(dim=1).max())
         predicted = self.model.reconstructor(tokens, prosody, mask, n_frames)
-        return mel_mse(predicted, batch.mel[spoken, :, :n_frames], batch.frame_mask[spoken, :n_frames])
+        return mel_mse(predicted, batch.target[spoken, :, :n_frames], batch.frame_mask[spoken, :n_frames])
 
 
 def train(
@@ -150,14 +151,16 @@ def train(
     resume: another run's checkpoint to branch from; stop_after: step at which to stop early, the schedule unchanged.
     Raises TrainingError without clips or for a checkpoint of another model.
     """
-    clips = [clip for clip in manifest.read(manifest_path) if clip.text]
+    clips = [clip for clip in manifest.read(manifest_path) if clip.text and clip.duration_s <= WINDOW_SECONDS]
     if not clips:
-        raise TrainingError(f"{manifest_path} has no clips with text")
+        raise TrainingError(f"{manifest_path} has no clips with text of at most {WINDOW_SECONDS} s")
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.plan.seed)
-    objective = Objective(model, recipe).to(accelerator.device, getattr(torch, recipe.dtype)).train()
-    optimizer = FlatAdamW(objective.parameters())
+    dtype = getattr(torch, recipe.dtype)
+    objective = Objective(model, recipe).to(accelerator.device).train()
+    optimizer = FlatAdamW(objective.parameters(), dtype=dtype)
+    objective.to(dtype)  # what is not trained
     own = out / "checkpoint.safetensors"
     source = own if own.exists() else resume
     step = load_checkpoint(source, optimizer) if source else 0
@@ -167,7 +170,7 @@ def train(
     for batch in loader:
         if step >= last:
             break
-        loss, parts = objective(batch.to(accelerator.device, getattr(torch, recipe.dtype)), step)
+        loss, parts = objective(batch.to(accelerator.device, dtype), step)
         loss.backward()
         norm = optimizer.step(recipe.schedule.lr(step), accelerator)
         seen += len(batch) * accelerator.num_processes
@@ -182,6 +185,7 @@ def train(
     if accelerator.is_main_process:
         save_checkpoint(out, step, optimizer)
     accelerator.wait_for_everyone()
+    accelerator.end_training()
 
 
 def _loader(
@@ -205,8 +209,3 @@ def _loader(
         multilingual=bool(getattr(model.whisper.generation_config, "is_multilingual", False)),
     )
     return DataLoader(dataset, batch_size=None, sampler=sampler, num_workers=recipe.workers)
-
-
-def describe(recipe: Recipe) -> dict:
-    """The recipe as JSON, for textpro.json and the model card."""
-    return asdict(recipe)

@@ -15,7 +15,8 @@ DISCARD_S = 10.0
 
 
 class Lingering:
-    """ASGI middleware, the outermost: an answer that comes before the end of the request's body waits for that end."""
+    """ASGI middleware, the outermost (`serving` adds it): an answer that comes before the end of the request's body
+    waits for that end."""
 
     def __init__(self, app: ASGIApp, discard_bytes: int = DISCARD_BYTES, discard_s: float = DISCARD_S) -> None:
         self._app = app
