@@ -5,15 +5,16 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 TEXTPRO=${TEXTPRO:-$PWD/.venv/bin/textpro}
 OUT=${OUT:-$PWD/out/embedded}
-CLIPS=${CLIPS:-110000}
-STEPS=${STEPS:-9000}
+CLIPS=${CLIPS:-150000}
+STEPS=${STEPS:-20000}
 PROCESSES=${PROCESSES:-2}
 export OMP_NUM_THREADS=1
 
 echo "== speech: training sentences in the voices training hears, test sentences in both kinds of voices"
-"$TEXTPRO" synthesize --out "$OUT/train" --clips "$CLIPS" --split train --seed 1
-"$TEXTPRO" synthesize --out "$OUT/test_seen" --clips 1000 --split test --seed 2
-"$TEXTPRO" synthesize --out "$OUT/test_held_out" --clips 1000 --split test --voices held_out --flite-share 0 --seed 3
+"$TEXTPRO" synthesize --out "$OUT/train" --clips "$CLIPS" --split train --seed 1 --flite-share 0.12 \
+  --styles neutral neutral neutral neutral calm excited sad angry
+"$TEXTPRO" synthesize --out "$OUT/test_seen" --clips 300 --split test --seed 2
+"$TEXTPRO" synthesize --out "$OUT/test_held_out" --clips 300 --split test --voices held_out --flite-share 0 --seed 3
 
 echo "== WhisperPro: recognition first, then the mel loss joins in (λ = 3)"
 "$TEXTPRO" train whisperpro --manifest "$OUT/train/manifest.jsonl" --out "$OUT/run" --name embedded \
@@ -21,6 +22,7 @@ echo "== WhisperPro: recognition first, then the mel loss joins in (λ = 3)"
   --batch-seconds 30 --augmentation mild --processes "$PROCESSES"
 
 echo "== how well it hears, and how much of the voice it keeps"
+"$TEXTPRO" evaluate wer --bundle "$OUT/run/bundle" --manifest "$OUT/test_seen/manifest.jsonl" --snr 15
 for set in test_seen test_held_out; do
   "$TEXTPRO" evaluate wer --bundle "$OUT/run/bundle" --manifest "$OUT/$set/manifest.jsonl" --json "$OUT/wer_$set.json"
   "$TEXTPRO" evaluate probing --bundle "$OUT/run/bundle" --manifest "$OUT/$set/manifest.jsonl" --json "$OUT/probing_$set.json"

@@ -5,6 +5,8 @@ import argparse
 import os
 from pathlib import Path
 
+from textpro.data.voices import STYLES, voices
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """`textpro synthesize`'s arguments."""
@@ -18,6 +20,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--distinct", type=int, metavar="N", help="compose so many sentences (default: as many as clips)"
     )
     parser.add_argument("--flite-share", type=float, default=0.06, help="share of the clips that flite speaks")
+    parser.add_argument(
+        "--styles",
+        nargs="+",
+        default=[style.name for style in STYLES],
+        choices=[style.name for style in STYLES],
+        metavar="STYLE",
+        help="how it is said; one named twice is drawn twice as often (default: each once)",
+    )
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--seed", type=int, default=0)
 
@@ -26,13 +36,13 @@ def run(args: argparse.Namespace) -> int:
     """Writes the corpus, or the rest of one that was interrupted."""
     from textpro.data.sentences import compose_split
     from textpro.data.synthesis import synthesize
-    from textpro.data.voices import voices
 
     if args.sentences is not None:
         sentences = [line.strip() for line in args.sentences.read_text().splitlines() if line.strip()]
     else:
         sentences = compose_split(args.distinct or args.clips, args.split, args.seed)
     speakers = [v for v in voices(args.voices) if args.flite_share > 0 or v.engine != "flite"]
+    by_name = {style.name: style for style in STYLES}
     path = synthesize(
         sentences,
         speakers,
@@ -41,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         workers=args.workers,
         flite_share=args.flite_share,
+        deliveries=[by_name[name] for name in args.styles],
     )
     print(path)
     return 0
