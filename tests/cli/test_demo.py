@@ -39,4 +39,4 @@ def test_the_demo_starts_everything_gets_three_answers_and_stops(capfd: pytest.C
     said = capfd.readouterr()
     assert code == 0, said.err
     assert "Paris" in said.out
-    assert said.out.count("prosody") == 3
+    assert said.out.count("\n  prosody") == 3

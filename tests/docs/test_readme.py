@@ -126,8 +126,13 @@ def adapted(text: str, addresses: Addresses) -> str:
     textpro = f"{sys.executable} -m services.cli"
     text = text.replace("127.0.0.1:8000", f"127.0.0.1:{addresses.port}")
     text = text.replace("127.0.0.1:8001", f"127.0.0.1:{addresses.encoder_http_port}")
-    text = text.replace(".venv/bin/textpro chat", f"{textpro} chat --url {addresses.gateway_url}")
-    return text.replace(".venv/bin/textpro", textpro).replace(".venv/bin/python", sys.executable)
+    commands = {
+        "textpro chat": f"{textpro} chat --url {addresses.gateway_url}",
+        "textpro": textpro,
+        "python": sys.executable,
+    }
+    # In one pass: this Python's own path may hold what is looked for.
+    return re.sub(r"\.venv/bin/(textpro chat|textpro|python)", lambda found: commands[found[1]], text)
 
 
 @pytest.mark.embedded
