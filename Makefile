@@ -28,10 +28,12 @@ up: .venv/serve.stamp ## Start the services and keep them up until Ctrl-C
 test: .venv/dev.stamp .venv/bin/promtool programs ## Run every test; ARGS="-k name" chooses
 	$(BIN)/python -m pytest $(ARGS)
 
-check: .venv/dev.stamp ## Lint, formatting, types
+check: .venv/dev.stamp ## Lint, formatting, types, generated code, documents
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+	$(BIN)/python -m services.contracts.generate --check
+	$(BIN)/python -m pytest -q -m "not embedded" tests/docs
 
 format: .venv/dev.stamp ## Rewrite the sources as `make check` wants them
 	$(BIN)/ruff check --fix .
