@@ -49,7 +49,7 @@ class LlmSettings(ServiceSettings):
     concurrency: int = Field(4, ge=1)
     """transformers engine: answers that are generated side by side, a token each in turn."""
 
-    queue: int = Field(16, ge=0)
+    queue: int = Field(64, ge=0)
     """transformers engine: requests that may wait for their turn; one more is answered 429."""
 
     threads: int = Field(0, ge=0)
