@@ -57,7 +57,8 @@ def test_up_serves_a_spoken_question_until_it_is_interrupted() -> None:
         try:
             greeting = up.stdout.readline()
             url = greeting.removeprefix("textpro is up: ").split(" ")[0]
-            ask = [sys.executable, "-m", "services.cli", "chat", str(RECORDING), "--url", url, "--json", "--temperature", "0"]
+            ask = [sys.executable, "-m", "services.cli", "chat", str(RECORDING), "--url", url]
+            ask += ["--json", "--temperature", "0"]
             answered = subprocess.run(ask, capture_output=True, text=True, timeout=120, check=False)
         finally:
             up.send_signal(signal.SIGINT)
