@@ -97,7 +97,7 @@ async def answer(exchange: Exchange, parts: Parts) -> AsyncGenerator[Event]:
     """
     question, watch = exchange.question, exchange.watch
     session_id = question.session_id or new_session_id()
-    with _counted(parts.metrics):
+    with _bad_ends_counted(parts.metrics):
         with watch.stage("decode"):
             pcm16 = await exchange.deadline.run(parts.hearing.pcm16(question.audio))
         async with AsyncExitStack() as held:
@@ -119,7 +119,7 @@ async def answer(exchange: Exchange, parts: Parts) -> AsyncGenerator[Event]:
                     turn = Turn(exchange.turn_id, speech.text, answered.text, speech.prosody, time.time())
                     await parts.store.append(session_id, turn, session.instructions)
         done = _done(exchange, session_id, speech, answered)
-    _count(parts.metrics, done, speech)
+    _count_good_end(parts.metrics, done, speech)
     yield Done(done)
 
 
@@ -199,7 +199,7 @@ def _done(exchange: Exchange, session_id: str, speech: Speech, answered: _Answer
 
 
 @contextmanager
-def _counted(metrics: Metrics) -> Iterator[None]:
+def _bad_ends_counted(metrics: Metrics) -> Iterator[None]:
     """Counts turns that have no good end."""
     try:
         yield
@@ -211,7 +211,7 @@ def _counted(metrics: Metrics) -> Iterator[None]:
         raise
 
 
-def _count(metrics: Metrics, done: ChatAnswer, speech: Speech) -> None:
+def _count_good_end(metrics: Metrics, done: ChatAnswer, speech: Speech) -> None:
     metrics.turn("no_speech" if done.no_speech else "answered")
     metrics.stages(done.timing_ms)
     metrics.audio(speech.audio_seconds)
