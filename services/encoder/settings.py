@@ -29,7 +29,7 @@ class EncoderSettings(ServiceSettings):
     """CTranslate2's arithmetic: `float32`, `int8`, `float16`, `int8_float16`, …"""
 
     threads: int = Field(default=0, ge=0)
-    """Threads of one model call; 0 takes every core this process may use."""
+    """Threads of one model call; 0 takes half the cores this process may use. More than are free wait for each other."""
 
     host: str = "127.0.0.1"
     """Address both doors listen on; `0.0.0.0` opens them to the network."""
@@ -71,4 +71,4 @@ class EncoderSettings(ServiceSettings):
     @property
     def n_threads(self) -> int:
         """`threads`, with 0 resolved."""
-        return self.threads or len(os.sched_getaffinity(0))
+        return self.threads or max(1, len(os.sched_getaffinity(0)) // 2)

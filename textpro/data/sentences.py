@@ -1,6 +1,7 @@
 """Sentences to synthesise speech from: written ones, frames filled from word lists, splices of both, word drills."""
 
 import hashlib
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,10 +14,10 @@ from textpro.data.spoken import GENERATED, number_words
 
 Split = Literal["train", "dev", "test"]
 
-WRITTEN_SHARE = 0.35
-FRAME_SHARE = 0.25
-SPLICE_SHARE = 0.15
-DRILL_SHARE = 0.25
+WRITTEN_SHARE = 0.2
+FRAME_SHARE = 0.2
+SPLICE_SHARE = 0.1
+DRILL_SHARE = 0.5
 """Words in any order, each as likely as any other: the rare ones are spelt right only when they were heard."""
 SWAP_SHARE = 0.25
 """Part of the written share in which one word is swapped for another entry of its slot."""
@@ -24,7 +25,7 @@ SWAPS_PER_SENTENCE = 3
 TEST_PERCENT = 4
 DEV_PERCENT = 2
 SPLICE_WORDS = (3, 20)
-DRILL_WORDS = (3, 7)
+DRILL_WORDS = (3, 8)
 
 TEXT_FOLDER = Path(__file__).parent / "text"
 FRAMES_FILE = "frames.txt"
@@ -148,7 +149,7 @@ class _Composer:
         self._written = self._in_turn(self._pool, 1)
         self._swapped = self._in_turn(self._swap_pool, SWAPS_PER_SENTENCE)
         self._natural = split in ("dev", "test")
-        self._lexicon = [] if self._natural else lexicon()
+        self._drill_words = self._endlessly(lexicon())
 
     def take(self, n: int) -> list[str]:
         found: dict[str, str] = {}
@@ -172,6 +173,11 @@ class _Composer:
     def _in_turn(self, pool: list[str], times: int) -> Iterator[str]:
         for _ in range(times):
             yield from self._rng.sample(pool, len(pool))
+
+    def _endlessly(self, words: list[str]) -> Iterator[str]:
+        # Every word once before any comes again: no word is left to chance.
+        while True:
+            yield from self._rng.sample(words, len(words))
 
     def _draw(self) -> str:
         if self._rng.random() < WRITTEN_SHARE:
@@ -240,8 +246,7 @@ class _Composer:
                 return text[0].upper() + text[1:]
 
     def _drill(self) -> str:
-        drawn = self._rng.sample(self._lexicon, self._rng.randint(*DRILL_WORDS))
-        text = " ".join(drawn)
+        text = " ".join(itertools.islice(self._drill_words, self._rng.randint(*DRILL_WORDS)))
         return f"{text[0].upper()}{text[1:]}{self._rng.choice('.?')}"
 
     def _part(self) -> str:

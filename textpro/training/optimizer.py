@@ -52,11 +52,12 @@ class FlatAdamW:
         gradient = self._gradients
         if accelerator is not None and accelerator.num_processes > 1:
             gradient = cast(Tensor, accelerator.reduce(gradient, "mean"))
-        norm = float(torch.linalg.vector_norm(gradient, dtype=torch.float32))
+        assert self.master.grad is not None
+        self.master.grad.copy_(gradient)
+        norm = float(torch.linalg.vector_norm(self.master.grad))
         if not math.isfinite(norm):
             raise TrainingError(f"the gradient is not finite at step {self.step_count}; lower the learning rate")
-        assert self.master.grad is not None
-        self.master.grad.copy_(gradient).mul_(min(1.0, self.clip / (norm + 1e-6)))
+        self.master.grad.mul_(min(1.0, self.clip / (norm + 1e-6)))
         self.adam.param_groups[0]["lr"] = lr
         self.adam.step()
         self.step_count += 1
