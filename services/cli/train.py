@@ -54,6 +54,7 @@ def _configure_recipe(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--decay", choices=("cosine", "line"), default="cosine", help="line is the paper's")
     group.add_argument("--mel", type=float, default=1.0, help="weight λ of the mel loss (default: %(default)s)")
     group.add_argument("--mel-from", type=int, default=0, metavar="STEP", help="no mel loss before this step")
+    group.add_argument("--mel-share", type=float, default=1.0, help="clips of a batch that it is computed on")
     group.add_argument("--ctc", type=float, help="weight of the auxiliary CTC (default: 0.5 from scratch, else 0)")
     group.add_argument("--batch-seconds", type=float, default=30.0, help="speech in a batch of one process")
     group.add_argument("--augmentation", choices=("full", "mild"), default="full", help="mild suits short runs")
@@ -148,6 +149,7 @@ def _recipe(args: argparse.Namespace) -> "Recipe":
         Schedule(args.steps, peak, warmup_steps=args.warmup, shape=args.decay),
         mel=args.mel,
         mel_from=args.mel_from,
+        mel_share=args.mel_share,
         ctc=ctc,
         ctc_until=ALWAYS,
         label_smoothing=0.05 if scratch else 0.0,

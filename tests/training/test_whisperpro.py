@@ -48,6 +48,19 @@ def test_one_batch_overfits(corpus: Path, tokenizer: PreTrainedTokenizerFast, mo
     assert parts["mel"].item() < 0.5 * first["mel"]
 
 
+def test_the_mel_loss_can_be_of_a_share_of_the_clips(
+    corpus: Path, tokenizer: PreTrainedTokenizerFast, model: WhisperPro
+) -> None:
+    heard: list[int] = []
+    assert model.reconstructor is not None
+    model.reconstructor.register_forward_pre_hook(lambda _, inputs: heard.append(len(inputs[0])))
+    dataset = SpeechDataset(corpus, manifest.read(corpus), tokenizer, PLAN, n_mels=80)
+    batch = dataset[[(0, 0), (1, 0), (2, 0), (3, 0)]]
+    for share in (1.0, 0.5, 0.01):
+        Objective(model, _recipe(1, mel_share=share))(batch, 0)
+    assert heard == [4, 2, 1]
+
+
 def test_a_run_resumes_as_if_it_had_never_stopped(
     corpus: Path, tokenizer: PreTrainedTokenizerFast, model: WhisperPro, tmp_path: Path
 ) -> None:

@@ -34,12 +34,14 @@ class FreshModel:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One training run. Weights of the losses: `mel` is the paper's λ, zero before `mel_from`; `ctc` is an auxiliary
-    loss on the encoder that a model from scratch needs and the paper's does not. Label smoothing is not the paper's."""
+    """One training run. Weights of the losses: `mel` is the paper's λ, zero before `mel_from`; it is computed on
+    `mel_share` of a batch's clips, for it costs as much as all the rest. `ctc` is an auxiliary loss on the encoder that
+    a model from scratch needs and the paper's does not. Label smoothing is not the paper's."""
 
     schedule: Schedule
     mel: float = 1.0
     mel_from: int = 0
+    mel_share: float = 1.0
     ctc: float = 0.0
     ctc_until: int = 0
     label_smoothing: float = 0.05
@@ -110,7 +112,7 @@ class Objective(nn.Module):
             parts["ctc"] = self._ctc(heard.memory, batch)
             total = total + recipe.ctc * parts["ctc"]
         if self.model.reconstructor is not None and recipe.mel and step >= recipe.mel_from:
-            parts["mel"] = self._mel(heard.states, batch)
+            parts["mel"] = self._mel(heard.states, batch, step)
             total = total + recipe.mel * parts["mel"]
         return total, parts
 
@@ -121,19 +123,27 @@ class Objective(nn.Module):
         loss = F.ctc_loss(logp, batch.characters, lengths, batch.character_lengths, zero_infinity=True, reduction="sum")
         return loss / batch.character_lengths.sum().clamp(min=1)
 
-    def _mel(self, states: Tensor, batch: Batch) -> Tensor:
-        """Over the clips that have text: a clip without tokens has no prosody to rebuild it from."""
+    def _mel(self, states: Tensor, batch: Batch, step: int) -> Tensor:
+        """Over clips that have text: a clip without tokens has no prosody to rebuild it from."""
         assert self.model.reconstructor is not None
         spoken = batch.text_mask.any(dim=1)
         if not spoken.any():
             return states.new_zeros(())
         # Text stands together behind the prompt, which is equally long everywhere: a slice aligns tokens and states.
         columns = batch.text_mask.any(dim=0).nonzero()
+        spoken = self._drawn(spoken, step)
         text = slice(int(columns.min()), int(columns.max()) + 1)
         tokens, prosody, mask = (x[spoken, text] for x in (batch.tokens, states, batch.text_mask))
         n_frames = int(batch.frame_mask.sum(dim=1).max())
         predicted = self.model.reconstructor(tokens, prosody, mask, n_frames)
         return mel_mse(predicted, batch.target[spoken, :, :n_frames], batch.frame_mask[spoken, :n_frames])
+
+    def _drawn(self, rows: Tensor, step: int) -> Tensor:
+        """Indices of `mel_share` of the true ones of rows (B,), at least one; the same for a step in every run."""
+        indices = rows.nonzero().squeeze(1)
+        order = torch.randperm(len(indices), generator=torch.Generator().manual_seed(step))
+        count = max(1, round(self.recipe.mel_share * len(indices)))
+        return indices[order[:count].to(indices.device)]
 
 
 def train(
