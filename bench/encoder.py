@@ -3,7 +3,8 @@
 ours        transcript and prosody, half a decoder after CTranslate2 (textpro.decoding)
 ours-30s    the same, every utterance padded to Whisper's 30 s window
 faster      stock faster-whisper, transcript alone (it always pads to the window)
-torch       PyTorch: transformers' generate, then the full decoder's states
+torch       PyTorch on the same length as ours: transformers' generate, then the full decoder's states
+torch-30s   the same on the 30 s window, which stock transformers insists on
 
     python -m bench.encoder --bundle embedded --manifest data/test/manifest.jsonl --limit 50 --out encoder.json
 """
@@ -73,23 +74,24 @@ def _systems(bundle: Bundle, cache: Path, threads: int) -> dict[str, Callable[[n
     ours = SpeechDecoder.load(bundle, cache=cache, threads=threads, options=options)
     ours_30s = SpeechDecoder.load(window, cache=cache, threads=threads, options=options)
     faster = FasterWhisper(bundle, cache=cache, threads=threads)
-    reference = TorchWhisper(bundle)
-
-    def by_torch(samples: np.ndarray) -> Heard:
-        speech = reference.listen(samples)
-        return speech.text, speech.prosody.numpy()
-
+    reference, reference_30s = TorchWhisper(bundle), TorchWhisper(window)
     return {
         "ours": lambda samples: _heard(ours, samples),
         "ours-30s": lambda samples: _heard(ours_30s, samples),
         "faster": lambda samples: (faster.transcribe([samples])[0], None),
-        "torch": by_torch,
+        "torch": lambda samples: _heard_by_torch(reference, samples),
+        "torch-30s": lambda samples: _heard_by_torch(reference_30s, samples),
     }
 
 
 def _heard(decoder: SpeechDecoder, samples: np.ndarray) -> Heard:
     (decoded,) = decoder.decode([samples])
     return decoded.text, decoded.prosody
+
+
+def _heard_by_torch(whisper: TorchWhisper, samples: np.ndarray) -> Heard:
+    speech = whisper.listen(samples)
+    return speech.text, speech.prosody.numpy()
 
 
 @dataclasses.dataclass
@@ -123,12 +125,12 @@ def _report(runs: dict[str, _Run], clips: list[Clip], audio: list[np.ndarray]) -
         }
         for name, run in runs.items()
     }
+    ours_ms = systems["ours"]["median_ms"]
     return {
         "clips": len(clips),
         "audio_seconds": sum(map(len, audio)) / SAMPLE_RATE,
         "systems": systems,
-        "faster_over_ours": systems["faster"]["median_ms"] / systems["ours"]["median_ms"],
-        "torch_over_ours": systems["torch"]["median_ms"] / systems["ours"]["median_ms"],
+        "over_ours": {name: row["median_ms"] / ours_ms for name, row in systems.items() if name != "ours"},
         "prosody_error": _prosody_error(runs["ours"], runs["torch"]),
     }
 
@@ -153,7 +155,8 @@ def _print(report: dict[str, Any]) -> None:
         print(
             f"{name:<12}{row['median_ms']:>11.1f}{row['p95_ms']:>9.1f}{row['wer']:>8.2%}{row['same_text_as_torch']:>13.0%}"
         )
-    print(f"faster-whisper / ours {report['faster_over_ours']:.2f}x, PyTorch / ours {report['torch_over_ours']:.2f}x")
+    for name, ratio in report["over_ours"].items():
+        print(f"{name + ' / ours':<18}{ratio:>6.2f}x")
     print(f"prosody, largest relative error against the full decoder: {report['prosody_error']:.1e}")
 
 
