@@ -71,7 +71,9 @@ def create_app(
     )
     app.state.readiness = readiness
     install_errors(app)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_bytes + FORM_OVERHEAD_BYTES, setting="TEXTPRO_MAX_BYTES")
+    app.add_middleware(
+        BodyLimit, max_bytes=settings.max_bytes, setting="TEXTPRO_MAX_BYTES", overhead=FORM_OVERHEAD_BYTES
+    )
     app.add_middleware(RequestId)
     app.include_router(chat_router(Seats(settings.max_turns), readiness))
     app.include_router(operations(readiness, metrics, lambda: {"service": "gateway", "settings": settings.public()}))

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.runtime.settings import ServiceSettings
@@ -59,11 +59,11 @@ class GatewaySettings(ServiceSettings):
     encode_timeout_s: float = Field(default=30.0, gt=0, le=600)
     """Longest time the encoder may take, in seconds."""
 
-    max_tokens: int = Field(default=256, ge=1)
-    """Length of an answer when the request does not say, in tokens."""
-
     max_tokens_limit: int = Field(default=4096, ge=1)
     """Longest answer a request may ask for, in tokens."""
+
+    max_tokens: int = Field(default=256, ge=1, validate_default=True)
+    """Length of an answer when the request does not say, in tokens."""
 
     session_ttl_s: float = Field(default=3600.0, gt=0)
     """A session is forgotten when nothing was said in it for so long, in seconds."""
@@ -79,6 +79,14 @@ class GatewaySettings(ServiceSettings):
 
     probe_s: float = Field(default=1.0, gt=0, le=60)
     """Time between two looks at the encoder, the LLM and the store, for /readyz, in seconds."""
+
+    @field_validator("max_tokens")
+    @classmethod
+    def _is_allowed(cls, max_tokens: int, info: ValidationInfo) -> int:
+        limit = info.data.get("max_tokens_limit", max_tokens)
+        if max_tokens > limit:
+            raise ValueError(f"more than TEXTPRO_MAX_TOKENS_LIMIT, {limit}")
+        return max_tokens
 
     @field_validator("redis_url")
     @classmethod

@@ -94,19 +94,20 @@ class RequestId:
 class BodyLimit:
     """ASGI middleware: at most `max_bytes` of request body, declared or chunked; more gets 413, the connection closes.
 
-    `setting` is the variable an operator would raise; the message names it.
+    `setting` is the variable an operator would raise; the message names it. `overhead` bytes more are let through, for
+    what a form needs beside its file.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, setting: str) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, setting: str, *, overhead: int = 0) -> None:
         self._app = app
-        self._max_bytes = max_bytes
+        self._max_bytes, self._overhead = max_bytes, overhead
         self._setting = setting
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         declared = Headers(scope=scope).get("content-length", "")
-        if declared.isdecimal() and int(declared) > self._max_bytes:
+        if declared.isdecimal() and int(declared) > self._max_bytes + self._overhead:
             return await self._refuse(send)
         exceeded = started = False
         n_bytes = 0
@@ -115,7 +116,7 @@ class BodyLimit:
             nonlocal exceeded, n_bytes
             message = await receive()
             n_bytes += len(message.get("body", b""))
-            if n_bytes > self._max_bytes:
+            if n_bytes > self._max_bytes + self._overhead:
                 exceeded = True
                 raise self._error()
             return message

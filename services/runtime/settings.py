@@ -115,7 +115,8 @@ class ServiceSettings(BaseSettings):
         # A secret, and an address that may hold a password, are not repeated where they can be read.
         private = field is not None and "Secret" in str(field.annotation)
         value = "set to a value that is not allowed" if private or "@" in str(item["input"]) else repr(item["input"])
-        return f"{variable} is {value}: {item['msg'].lower()}"
+        reason = item["msg"].removeprefix("Value error, ")
+        return f"{variable} is {value}: {reason[0].lower()}{reason[1:]}"
 
 
 def _shown(field: FieldInfo) -> str:

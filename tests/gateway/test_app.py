@@ -34,6 +34,12 @@ def test_the_other_services_variables_are_none_of_its_business(monkeypatch: pyte
     assert GatewaySettings.load().llm_url == "http://llm:8002"
 
 
+def test_a_default_answer_longer_than_the_longest_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEXTPRO_MAX_TOKENS_LIMIT", "100")
+    with pytest.raises(SettingsError, match="TEXTPRO_MAX_TOKENS is 256: .*TEXTPRO_MAX_TOKENS_LIMIT, 100"):
+        GatewaySettings.load()
+
+
 @pytest.mark.anyio
 async def test_the_shown_configuration_holds_no_secret(house, redis_url) -> None:
     async with house(redis_url=redis_url.replace("redis://", "redis://:hush@")) as here:
