@@ -82,10 +82,13 @@ class WhisperPro(nn.Module):
             else None
         )
 
-    def forward(self, mel: Tensor, tokens: Tensor) -> Heard:
-        """mel: (B, n_mels, T), tokens: (B, L) decoder inputs -> what the losses look at (paper eq. 10-13)."""
+    def forward(self, mel: Tensor, tokens: Tensor, memory: Tensor | None = None) -> Heard:
+        """mel: (B, n_mels, T), tokens: (B, L) decoder inputs -> what the losses look at (paper eq. 10-13).
+
+        memory: the encoder's output (B, E, W) if it is known; `mel` is not looked at then.
+        """
         model, layer = self.whisper.model, self.config.prosody_layer
-        memory = encode(model.encoder, mel)
+        memory = encode(model.encoder, mel) if memory is None else memory
         states = decoder_states(model.decoder, tokens, memory, layers=slice(None, layer))
         top = decoder_states(model.decoder, tokens, memory, layers=slice(layer, None), states=states)
         logits = self.whisper.proj_out(model.decoder.layer_norm(top))

@@ -52,10 +52,13 @@ def _configure_recipe(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--lr", type=float, help="peak learning rate (default: 1.2e-3 from scratch, else 1e-5)")
     group.add_argument("--warmup", type=int, default=400, help="steps to the peak (default: %(default)s)")
     group.add_argument("--decay", choices=("cosine", "line"), default="cosine", help="line is the paper's")
-    group.add_argument("--mel", type=float, default=1.0, help="weight λ of the mel loss (default: %(default)s)")
+    group.add_argument("--mel", type=float, help="weight λ of the mel loss (default: 1.0; 0 with --decoder-clips)")
     group.add_argument("--mel-from", type=int, default=0, metavar="STEP", help="no mel loss before this step")
     group.add_argument("--mel-share", type=float, default=1.0, help="clips of a batch that it is computed on")
     group.add_argument("--ctc", type=float, help="weight of the auxiliary CTC (default: 0.5 from scratch, else 0)")
+    group.add_argument(
+        "--decoder-clips", type=int, default=0, metavar="N", help="freeze the encoder; encode N clips a process once"
+    )
     group.add_argument("--batch-seconds", type=float, default=30.0, help="speech in a batch of one process")
     group.add_argument("--augmentation", choices=("full", "mild"), default="full", help="mild suits short runs")
     group.add_argument("--seed", type=int, default=0)
@@ -144,15 +147,17 @@ def _recipe(args: argparse.Namespace) -> "Recipe":
 
     scratch = args.source == SCRATCH
     peak = args.lr if args.lr is not None else (1.2e-3 if scratch else 1e-5)
-    ctc = args.ctc if args.ctc is not None else (0.5 if scratch else 0.0)
+    mel = args.mel if args.mel is not None else (0.0 if args.decoder_clips else 1.0)
+    ctc = args.ctc if args.ctc is not None else (0.5 if scratch and not args.decoder_clips else 0.0)
     return Recipe(
         Schedule(args.steps, peak, warmup_steps=args.warmup, shape=args.decay),
-        mel=args.mel,
+        mel=mel,
         mel_from=args.mel_from,
         mel_share=args.mel_share,
         ctc=ctc,
         ctc_until=ALWAYS,
         label_smoothing=0.05 if scratch else 0.0,
+        decoder_clips=args.decoder_clips,
         dtype=args.dtype,
         save_every=args.save_every,
         log_every=25,
@@ -170,7 +175,9 @@ def _plan(args: argparse.Namespace) -> "BatchPlan":
         plan = replace(plan, bpe_dropout=0.0)  # it teaches to spell, which a trained model can
     if args.augmentation == "full":
         return plan
-    mild = Augmentation(noise=0.1, speed=0.15, tilt=0.0, masks=0.1, no_speech=0.02, gain_db=(-12.0, 0.0))
+    mild = Augmentation(
+        noise=0.25, snr_db=(6.0, 30.0), speed=0.15, tilt=0.05, masks=0.1, no_speech=0.02, gain_db=(-15.0, 0.0)
+    )
     return replace(plan, long_padding=0.02, augmentation=mild)
 
 
@@ -205,7 +212,7 @@ def _export(
         "corpus": str(args.manifest.parent.name),
         "start": args.source,
         "steps": str(step),
-        "mel": str(args.mel),
+        "mel": str(recipe.mel),
     }
     # Batches hold utterances of their own length, whatever the start was trained on.
     config = replace(model.config, name=args.name, variable_length=True, made_from=made_from)

@@ -29,7 +29,7 @@ class EncoderSettings(ServiceSettings):
     """CTranslate2's arithmetic: `float32`, `int8`, `float16`, `int8_float16`, …"""
 
     threads: int = Field(default=0, ge=0)
-    """Threads of one model call; 0 takes half the cores this process may use. More than are free wait for each other."""
+    """Threads of one model call; 0 takes half the cores; threads without a core wait for each other."""
 
     host: str = "127.0.0.1"
     """Address both doors listen on; `0.0.0.0` opens them to the network."""

@@ -36,7 +36,7 @@ def test_the_other_services_variables_are_none_of_its_business(monkeypatch: pyte
 
 def test_a_default_answer_longer_than_the_longest_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEXTPRO_MAX_TOKENS_LIMIT", "100")
-    with pytest.raises(SettingsError, match="TEXTPRO_MAX_TOKENS is 256: .*TEXTPRO_MAX_TOKENS_LIMIT, 100"):
+    with pytest.raises(SettingsError, match=r"TEXTPRO_MAX_TOKENS is 256: .*TEXTPRO_MAX_TOKENS_LIMIT, 100"):
         GatewaySettings.load()
 
 

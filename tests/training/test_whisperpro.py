@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from textpro.errors import TrainingError
 from textpro.training import augment
 from textpro.training.batches import BatchPlan, SpeechDataset
 from textpro.training.loop import Schedule, load_checkpoint
+from textpro.training.memories import Memories
 from textpro.training.optimizer import FlatAdamW
 from textpro.training.whisperpro import Objective, Recipe, train
 from textpro.whisperpro import WhisperPro
@@ -59,6 +61,42 @@ def test_the_mel_loss_can_be_of_a_share_of_the_clips(
     for share in (1.0, 0.5, 0.01):
         Objective(model, _recipe(1, mel_share=share))(batch, 0)
     assert heard == [4, 2, 1]
+
+
+def test_the_decoder_alone_can_learn_from_a_frozen_encoder(
+    corpus: Path, tokenizer: PreTrainedTokenizerFast, model: WhisperPro, tmp_path: Path
+) -> None:
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    recipe = _recipe(3, mel=0.0, ctc=0.0, decoder_clips=4)
+    train(model, tokenizer, corpus, tmp_path, recipe)
+    moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert "whisper.model.decoder.layers.0.fc1.weight" in moved
+    assert all(name.startswith(("whisper.model.decoder.", "whisper.proj_out.")) for name in moved)
+
+
+def test_a_frozen_encoder_has_no_loss_of_its_own(
+    corpus: Path, tokenizer: PreTrainedTokenizerFast, model: WhisperPro, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingError, match="must be 0"):
+        train(model, tokenizer, corpus, tmp_path, _recipe(3, decoder_clips=4))
+
+
+def test_memories_come_again_in_another_order_and_where_a_run_stopped(
+    corpus: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    dataset = SpeechDataset(corpus, manifest.read(corpus), tokenizer, PLAN, n_mels=80)
+    encoded: list[int] = []
+
+    def memories(first_step: int) -> list[int]:
+        loader = DataLoader(dataset, batch_size=None, sampler=[[(i, i)] for i in range(6)])
+        made = Memories(loader, lambda b: encoded.append(1) or b.mel, n_clips=5, seed=1, first_step=first_step)
+        return [int(batch.memory.sum() * 1000) for batch in islice(made, 10 - first_step)]  # type: ignore[union-attr]
+
+    whole = memories(0)
+    assert len(encoded) == 5
+    assert sorted(whole[:5]) == sorted(whole[5:])
+    assert whole[:5] != whole[5:]
+    assert memories(3) == whole[3:]
 
 
 def test_a_run_resumes_as_if_it_had_never_stopped(

@@ -46,7 +46,7 @@ class BatchPlan:
 class Batch:
     """mel (B, n_mels, T), and target, the same before masks and tilt; frame_mask (B, T), true on real frames; tokens,
     labels (B, L); text_mask (B, L), true where a decoder input is a text token; characters for CTC as one flat row, and
-    their lengths (B,)."""
+    their lengths (B,); memory (B, E, W), the encoder's output, where it is known already."""
 
     mel: Tensor
     target: Tensor
@@ -56,14 +56,15 @@ class Batch:
     text_mask: Tensor
     characters: Tensor
     character_lengths: Tensor
+    memory: Tensor | None = None
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Batch":
-        moved = {name: value.to(device, non_blocking=True) for name, value in vars(self).items()}
+        moved = {name: value.to(device, non_blocking=True) for name, value in vars(self).items() if value is not None}
         moved["mel"] = moved["mel"].to(dtype)
         return Batch(**moved)
 
     def __len__(self) -> int:
-        return len(self.mel)
+        return len(self.tokens)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Training WhisperPro: recognition plus mel reconstruction, from a checkpoint or from scratch (paper 3.1, eq. 4-6)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from textpro.errors import TrainingError
 from textpro.losses import asr_ce, mel_mse
 from textpro.training.batches import CHARACTERS, Batch, BatchPlan, BucketSampler, SpeechDataset
 from textpro.training.loop import RunLog, Schedule, load_checkpoint, save_checkpoint
+from textpro.training.memories import Memories
 from textpro.training.optimizer import FlatAdamW
 from textpro.training.tokenizer import END, NO_SPEECH, NO_TIMESTAMPS, START
-from textpro.whisperpro import WhisperPro
+from textpro.whisperpro import WhisperPro, encode
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class FreshModel:
 class Recipe:
     """One training run. Weights of the losses: `mel` is the paper's λ, zero before `mel_from`; it is computed on
     `mel_share` of a batch's clips, for it costs as much as all the rest. `ctc` is an auxiliary loss on the encoder that
-    a model from scratch needs and the paper's does not. Label smoothing is not the paper's."""
+    a model from scratch needs and the paper's does not. Label smoothing is not the paper's. With `decoder_clips` the
+    encoder is frozen, its output for so many clips a process computed once, and the decoder trained on those."""
 
     schedule: Schedule
     mel: float = 1.0
@@ -45,6 +48,7 @@ class Recipe:
     ctc: float = 0.0
     ctc_until: int = 0
     label_smoothing: float = 0.05
+    decoder_clips: int = 0
     dtype: str = "bfloat16"
     save_every: int = 500
     log_every: int = 50
@@ -105,7 +109,7 @@ class Objective(nn.Module):
     def forward(self, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum (eq. 6) and its parts."""
         recipe = self.recipe
-        heard = self.model(batch.mel, batch.tokens)
+        heard = self.model(batch.mel, batch.tokens, batch.memory)
         parts = {"asr": asr_ce(heard.logits, batch.labels, smoothing=recipe.label_smoothing)}
         total = parts["asr"]
         if self.ctc_head is not None and step < recipe.ctc_until:
@@ -159,8 +163,10 @@ def train(
     """Trains in place; writes checkpoint.safetensors and metrics.jsonl under `out`, and goes on from what lies there.
 
     resume: another run's checkpoint to branch from; stop_after: step at which to stop early, the schedule unchanged.
-    Raises TrainingError without clips or for a checkpoint of another model.
+    Raises TrainingError without clips, for a checkpoint of another model, or when the frozen encoder has a loss.
     """
+    if recipe.decoder_clips and (recipe.mel or recipe.ctc):
+        raise TrainingError("the decoder alone is trained by recognition alone: the mel loss and CTC must be 0")
     clips = [clip for clip in manifest.read(manifest_path) if clip.text and clip.duration_s <= WINDOW_SECONDS]
     if not clips:
         raise TrainingError(f"{manifest_path} has no clips with text of at most {WINDOW_SECONDS} s")
@@ -168,16 +174,19 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.plan.seed)
     dtype = getattr(torch, recipe.dtype)
+    if recipe.decoder_clips:
+        model.requires_grad_(False)
+        model.whisper.model.decoder.requires_grad_(True)
     objective = Objective(model, recipe).to(accelerator.device).train()
     optimizer = FlatAdamW(objective.parameters(), dtype=dtype)
     objective.to(dtype)  # what is not trained
     own = out / "checkpoint.safetensors"
     source = own if own.exists() else resume
     step = load_checkpoint(source, optimizer) if source else 0
-    loader = _loader(model, tokenizer, manifest_path, clips, recipe, accelerator, step)
+    batches = _batches(model, tokenizer, manifest_path, clips, recipe, accelerator, step)
     log = RunLog(out, total=recipe.schedule.steps, first_step=step, visible=accelerator.is_main_process)
     seen, last = 0, min(stop_after or recipe.schedule.steps, recipe.schedule.steps)
-    for batch in loader:
+    for batch in batches:
         if step >= last:
             break
         loss, parts = objective(batch.to(accelerator.device, dtype), step)
@@ -198,7 +207,7 @@ def train(
     accelerator.end_training()
 
 
-def _loader(
+def _batches(
     model: WhisperPro,
     tokenizer: PreTrainedTokenizerBase,
     manifest_path: Path,
@@ -206,10 +215,11 @@ def _loader(
     recipe: Recipe,
     accelerator: Accelerator,
     first_step: int,
-) -> DataLoader[Batch]:
+) -> Iterable[Batch]:
     """This process's share of the batches from `first_step` on."""
     rank, world = accelerator.process_index, accelerator.num_processes
-    sampler = BucketSampler([c.duration_s for c in clips], recipe.plan, rank=rank, world=world, first_step=first_step)
+    first_batch = 0 if recipe.decoder_clips else first_step
+    sampler = BucketSampler([c.duration_s for c in clips], recipe.plan, rank=rank, world=world, first_step=first_batch)
     dataset = SpeechDataset(
         manifest_path,
         clips,
@@ -218,4 +228,16 @@ def _loader(
         n_mels=model.whisper.config.num_mel_bins,
         multilingual=bool(getattr(model.whisper.generation_config, "is_multilingual", False)),
     )
-    return DataLoader(dataset, batch_size=None, sampler=sampler, num_workers=recipe.workers)
+    loader = DataLoader(dataset, batch_size=None, sampler=sampler, num_workers=recipe.workers)
+    if not recipe.decoder_clips:
+        return loader
+    dtype = getattr(torch, recipe.dtype)
+    encoder = model.whisper.model.encoder
+    return Memories(
+        loader,
+        lambda batch: encode(encoder, batch.mel.to(accelerator.device, dtype)),
+        n_clips=min(recipe.decoder_clips, len(clips) // world),
+        seed=recipe.plan.seed,
+        first_step=first_step,
+        visible=accelerator.is_main_process,
+    )
