@@ -19,6 +19,8 @@ FRAME_SHARE = 0.2
 SPLICE_SHARE = 0.1
 DRILL_SHARE = 0.5
 """Words in any order, each as likely as any other: the rare ones are spelt right only when they were heard."""
+HELD_OUT_WRITTEN_SHARE = 0.35
+"""Of dev and test sentences, which otherwise are filled frames."""
 SWAP_SHARE = 0.25
 """Part of the written share in which one word is swapped for another entry of its slot."""
 SWAPS_PER_SENTENCE = 3
@@ -180,7 +182,7 @@ class _Composer:
             yield from self._rng.sample(words, len(words))
 
     def _draw(self) -> str:
-        if self._rng.random() < WRITTEN_SHARE:
+        if self._rng.random() < (HELD_OUT_WRITTEN_SHARE if self._natural else WRITTEN_SHARE):
             text = self._written_sentence()
             if text:
                 return text
