@@ -24,4 +24,6 @@ echo "== what came of it"
 echo "== going on from that bundle"
 "$TEXTPRO" train whisperpro --from "$OUT/run/bundle" --manifest "$OUT/train/manifest.jsonl" --out "$OUT/again" \
   --name tiny-again --steps 2 --warmup 1 --batch-seconds 12
+"$TEXTPRO" train whisperpro --from "$OUT/run/bundle" --manifest "$OUT/train/manifest.jsonl" --out "$OUT/decoder" \
+  --name tiny-decoder --steps 4 --warmup 1 --batch-seconds 12 --decoder-clips 16
 echo "all of it is in $OUT"

@@ -210,7 +210,7 @@ def _export(
     step = load_checkpoint(args.out / "checkpoint.safetensors", FlatAdamW(objective.parameters()))
     made_from = {
         "corpus": str(args.manifest.parent.name),
-        "start": args.source,
+        "start": bundle.Bundle.load(args.source).config.name if Path(args.source).is_dir() else args.source,
         "steps": str(step),
         "mel": str(recipe.mel),
     }
