@@ -194,6 +194,13 @@ class SpeechDecoder:
             heard[window.utterance].append(results[i])
         return [self._join(parts, reason, watch.ms) for parts, reason in zip(heard, reasons, strict=True)]
 
+    def warm_up(self, audio: np.ndarray) -> None:
+        """Runs every stage once on (S,), the tap too where no words are heard, so that no caller pays for first calls."""
+        self.decode([audio])
+        mel = np.zeros((1, self._engine.n_mels, self._n_frames(len(audio))), dtype=np.float32)
+        prompt = self._vocabulary.prompt(ENGLISH)
+        self._tap(_tensor(self._engine.encode(StorageView.from_array(mel))), [prompt], [prompt])
+
     def transcribe(self, audio: Sequence[np.ndarray]) -> list[str]:
         """The text alone of `decode`."""
         return [decoded.text for decoded in self.decode(audio)]

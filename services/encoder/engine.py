@@ -70,12 +70,12 @@ def load(settings: EncoderSettings) -> Engine:
         threads=settings.n_threads,
         cache=settings.cache,
     )
-    decoder.decode([warm_up_audio()])
+    decoder.warm_up(warm_up_audio())
     return BundleEngine(decoder, padded_frames if bundle.config.variable_length else lambda _: FRAMES_PER_WINDOW)
 
 
 def warm_up_audio() -> np.ndarray:
-    """(S,) float32: a vowel-like buzz, so that guards against silence do not end the warm-up before the model ran."""
+    """(S,) float32: a vowel-like buzz, which is not silence: the guards let the model hear it."""
     seconds = np.arange(WARM_UP_SECONDS * SAMPLE_RATE) / SAMPLE_RATE
     envelope = 0.5 + 0.5 * np.sin(2 * np.pi * 4 * seconds)
     buzz = sum(np.sin(2 * np.pi * 120 * k * seconds) / k for k in range(1, 12))

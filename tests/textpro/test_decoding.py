@@ -32,6 +32,16 @@ def test_every_text_token_has_one_finite_prosody_row(decoder: SpeechDecoder) -> 
         assert np.isfinite(decoded.prosody).all()
 
 
+def test_warming_up_runs_the_tap_even_where_nothing_is_heard(
+    decoder: SpeechDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tapped: list[int] = []
+    tap = decoder._tap
+    monkeypatch.setattr(decoder, "_tap", lambda *inputs: tapped.append(1) or tap(*inputs))
+    decoder.warm_up(np.zeros(16_000, dtype=np.float32))
+    assert tapped == [1]
+
+
 def test_a_batch_gives_what_each_utterance_gives_alone(decoder: SpeechDecoder) -> None:
     for audio, together in zip(UTTERANCES, decoder.decode(UTTERANCES), strict=True):
         (alone,) = decoder.decode([audio])
