@@ -195,7 +195,7 @@ class SpeechDecoder:
         return [self._join(parts, reason, watch.ms) for parts, reason in zip(heard, reasons, strict=True)]
 
     def warm_up(self, audio: np.ndarray) -> None:
-        """Runs every stage once on (S,), the tap too where no words are heard, so that no caller pays for first calls."""
+        """Runs every stage once on (S,), the tap even where no words are heard: no caller shall pay for first calls."""
         self.decode([audio])
         mel = np.zeros((1, self._engine.n_mels, self._n_frames(len(audio))), dtype=np.float32)
         prompt = self._vocabulary.prompt(ENGLISH)

@@ -14,6 +14,7 @@ from textpro.decoding import STAGES, DecodingOptions, SpeechDecoder, padded_fram
 from textpro.errors import AudioError, BundleError
 from textpro.evaluation.transcribers import TorchWhisper
 from textpro.guards import OFF
+from textpro.tap import ProsodyTap
 from textpro.vocabulary import Vocabulary
 from textpro.whisperpro import encode
 
@@ -36,8 +37,8 @@ def test_warming_up_runs_the_tap_even_where_nothing_is_heard(
     decoder: SpeechDecoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tapped: list[int] = []
-    tap = decoder._tap
-    monkeypatch.setattr(decoder, "_tap", lambda *inputs: tapped.append(1) or tap(*inputs))
+    tap = ProsodyTap.__call__
+    monkeypatch.setattr(ProsodyTap, "__call__", lambda *inputs: tapped.append(1) or tap(*inputs))
     decoder.warm_up(np.zeros(16_000, dtype=np.float32))
     assert tapped == [1]
 

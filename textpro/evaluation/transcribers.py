@@ -77,7 +77,7 @@ class TorchWhisper:
         written = whisper.generate(
             encoder_outputs=BaseModelOutput(last_hidden_state=cast(torch.FloatTensor, memory)),
             decoder_input_ids=torch.tensor([prompt]),
-            max_length=1 + DecodingOptions().most_tokens(n_samples // HOP_LENGTH),  # to which it adds the prompt's
+            max_length=DecodingOptions().most_tokens(n_samples // HOP_LENGTH),  # to which it adds the prompt's
             num_beams=1,
             do_sample=False,
         )
