@@ -34,12 +34,12 @@ def test_every_text_token_has_one_finite_prosody_row(decoder: SpeechDecoder) -> 
 
 
 def test_warming_up_runs_the_tap_even_where_nothing_is_heard(
-    decoder: SpeechDecoder, monkeypatch: pytest.MonkeyPatch
+    bundle: Bundle, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tapped: list[int] = []
     tap = ProsodyTap.__call__
     monkeypatch.setattr(ProsodyTap, "__call__", lambda *inputs: tapped.append(1) or tap(*inputs))
-    decoder.warm_up(np.zeros(16_000, dtype=np.float32))
+    SpeechDecoder.load(bundle, cache=cache).warm_up(np.zeros(16_000, dtype=np.float32))
     assert tapped == [1]
 
 
