@@ -74,6 +74,21 @@ def test_the_decoder_alone_can_learn_from_a_frozen_encoder(
     assert all(name.startswith(("whisper.model.decoder.", "whisper.proj_out.")) for name in moved)
 
 
+def test_a_finished_run_encodes_nothing_again(
+    corpus: Path,
+    tokenizer: PreTrainedTokenizerFast,
+    model: WhisperPro,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recipe = _recipe(2, mel=0.0, ctc=0.0, decoder_clips=4)
+    train(model, tokenizer, corpus, tmp_path, recipe)
+    finished = (tmp_path / "checkpoint.safetensors").read_bytes()
+    monkeypatch.setattr("textpro.training.whisperpro.Memories", None)
+    train(model, tokenizer, corpus, tmp_path, recipe)
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == finished
+
+
 def test_a_frozen_encoder_has_no_loss_of_its_own(
     corpus: Path, tokenizer: PreTrainedTokenizerFast, model: WhisperPro, tmp_path: Path
 ) -> None:

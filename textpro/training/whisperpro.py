@@ -183,9 +183,11 @@ def train(
     own = out / "checkpoint.safetensors"
     source = own if own.exists() else resume
     step = load_checkpoint(source, optimizer) if source else 0
-    batches = _batches(model, tokenizer, manifest_path, clips, recipe, accelerator, step)
+    last = min(stop_after or recipe.schedule.steps, recipe.schedule.steps)
+    # A finished run has no use for batches, and remembered ones cost minutes.
+    batches = _batches(model, tokenizer, manifest_path, clips, recipe, accelerator, step) if step < last else ()
     log = RunLog(out, total=recipe.schedule.steps, first_step=step, visible=accelerator.is_main_process)
-    seen, last = 0, min(stop_after or recipe.schedule.steps, recipe.schedule.steps)
+    seen = 0
     for batch in batches:
         if step >= last:
             break
