@@ -176,7 +176,7 @@ def _plan(args: argparse.Namespace) -> "BatchPlan":
     if args.augmentation == "full":
         return plan
     mild = Augmentation(
-        noise=0.4, snr_db=(6.0, 30.0), speed=0.15, tilt=0.05, masks=0.1, no_speech=0.02, gain_db=(-15.0, 0.0)
+        noise=0.5, snr_db=(5.0, 25.0), speed=0.15, tilt=0.05, masks=0.1, no_speech=0.02, gain_db=(-15.0, 0.0)
     )
     return replace(plan, long_padding=0.02, augmentation=mild)
 

@@ -93,7 +93,17 @@ def test_a_frozen_encoder_has_no_loss_of_its_own(
     corpus: Path, tokenizer: PreTrainedTokenizerFast, model: WhisperPro, tmp_path: Path
 ) -> None:
     with pytest.raises(TrainingError, match="must be 0"):
-        train(model, tokenizer, corpus, tmp_path, _recipe(3, decoder_clips=4))
+        train(model, tokenizer, corpus, tmp_path, _recipe(3, mel=0.0, decoder_clips=4))
+
+
+def test_behind_a_frozen_encoder_the_mel_loss_trains_decoder_and_reconstructor(
+    corpus: Path, tokenizer: PreTrainedTokenizerFast, model: WhisperPro, tmp_path: Path
+) -> None:
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    train(model, tokenizer, corpus, tmp_path, _recipe(3, ctc=0.0, decoder_clips=4))
+    moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert {"reconstructor.head.0.weight", "whisper.model.decoder.layers.0.fc1.weight"} <= moved
+    assert not any("whisper.model.encoder." in name for name in moved)
 
 
 def test_memories_come_again_in_another_order_and_where_a_run_stopped(

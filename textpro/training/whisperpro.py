@@ -39,7 +39,7 @@ class Recipe:
     """One training run. Weights of the losses: `mel` is the paper's λ, zero before `mel_from`; it is computed on
     `mel_share` of a batch's clips, for it costs as much as all the rest. `ctc` is an auxiliary loss on the encoder that
     a model from scratch needs and the paper's does not. Label smoothing is not the paper's. With `decoder_clips` the
-    encoder is frozen, its output for so many clips a process computed once, and the decoder trained on those."""
+    encoder is frozen, its output for so many clips a process computed once, and only what reads it is trained."""
 
     schedule: Schedule
     mel: float = 1.0
@@ -165,8 +165,8 @@ def train(
     resume: another run's checkpoint to branch from; stop_after: step at which to stop early, the schedule unchanged.
     Raises TrainingError without clips, for a checkpoint of another model, or when the frozen encoder has a loss.
     """
-    if recipe.decoder_clips and (recipe.mel or recipe.ctc):
-        raise TrainingError("the decoder alone is trained by recognition alone: the mel loss and CTC must be 0")
+    if recipe.decoder_clips and recipe.ctc:
+        raise TrainingError("with decoder_clips the encoder is frozen: CTC, its own loss, must be 0")
     clips = [clip for clip in manifest.read(manifest_path) if clip.text and clip.duration_s <= WINDOW_SECONDS]
     if not clips:
         raise TrainingError(f"{manifest_path} has no clips with text of at most {WINDOW_SECONDS} s")
@@ -177,6 +177,8 @@ def train(
     if recipe.decoder_clips:
         model.requires_grad_(False)
         model.whisper.model.decoder.requires_grad_(True)
+        if model.reconstructor is not None:
+            model.reconstructor.requires_grad_(bool(recipe.mel))
     objective = Objective(model, recipe).to(accelerator.device).train()
     optimizer = FlatAdamW(objective.parameters(), dtype=dtype)
     objective.to(dtype)  # what is not trained
@@ -239,6 +241,7 @@ def _batches(
         loader,
         lambda batch: encode(encoder, batch.mel.to(accelerator.device, dtype)),
         n_clips=min(recipe.decoder_clips, len(clips) // world),
+        keep_target=bool(recipe.mel),
         seed=recipe.plan.seed,
         first_step=first_step,
         visible=accelerator.is_main_process,
