@@ -11,6 +11,7 @@ COMMANDS = {
     "chat": "send recordings to a running gateway and show what comes back",
     "demo": "start everything, ask three spoken questions, stop",
     "synthesize": "make a corpus of synthetic speech",
+    "data": "make training data: import published corpora",
     "train": "train a WhisperPro",
     "evaluate": "measure a bundle",
     "bundle": "describe or export a bundle",
