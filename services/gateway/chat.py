@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from services.contracts.chat import ChatAnswer, ProsodyState, Usage
+from services.contracts.errors import BadRequest, NotFound
 from services.gateway.encoder_client import Encoder, ProsodyKind, Speech
 from services.gateway.hearing import Hearing
 from services.gateway.history import budget, fitting, newer_half, prompt
 from services.gateway.limits import Deadline
 from services.gateway.llm_client import ContextExceeded, Llm, Reply, Sampling
-from services.gateway.session import Session, Turn, new_session_id, new_turn_id
+from services.gateway.session import Prosody, Session, Turn, new_session_id, new_turn_id
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import Store
 from services.gateway.timing import Stopwatch
@@ -22,12 +23,14 @@ from services.runtime.metrics import Metrics
 
 @dataclass(frozen=True)
 class Question:
-    """What a caller sent: a recording, and how it is to be answered."""
+    """What a caller sent: a recording, and how it is to be answered. prosody_from: the turn of the session in whose
+    tone these words are answered."""
 
     audio: bytes
     sampling: Sampling
     session_id: str | None = None
     prosody: Literal["on", "off"] = "on"
+    prosody_from: str | None = None
     instructions: str | None = None
 
 
@@ -105,7 +108,8 @@ async def answer(exchange: Exchange, parts: Parts) -> AsyncGenerator[Event]:
                 wait_s = min(parts.settings.session_wait_s, exchange.deadline.remaining_s)
                 await held.enter_async_context(parts.store.exclusive(session_id, wait_s))
                 session = await parts.store.get(session_id) if question.session_id else None
-            speech = await _encode(exchange, parts, pcm16)
+                borrowed = _borrowed(question, session)
+            speech = await _encode(exchange, parts, pcm16, borrowed)
             with watch.stage("session"):
                 session = await _continued(session, session_id, question, parts)
             yield Transcript(session_id, exchange.turn_id, speech.text, speech.no_speech)
@@ -123,16 +127,34 @@ async def answer(exchange: Exchange, parts: Parts) -> AsyncGenerator[Event]:
     yield Done(done)
 
 
-async def _encode(exchange: Exchange, parts: Parts, pcm16: bytes) -> Speech:
+def _borrowed(question: Question, session: Session | None) -> Prosody | None:
+    """The vector of the turn that the question names, if it names one."""
+    name = question.prosody_from
+    if name is None:
+        return None
+    if question.prosody == "off" or session is None:
+        missing = "a session_id" if session is None else "prosody=on"
+        raise BadRequest(f"prosody_from needs {missing}", param="prosody_from")
+    turn = next((turn for turn in session.turns if turn.turn_id == name), None)
+    if turn is None:
+        message = f"this session keeps no turn {name[:64]!r}; its last {len(session.turns)} turns are kept"
+        raise NotFound(message, param="prosody_from", code="turn_not_found")
+    if turn.prosody is None:
+        raise BadRequest(f"turn {name[:64]!r} was answered without prosody", param="prosody_from")
+    return turn.prosody
+
+
+async def _encode(exchange: Exchange, parts: Parts, pcm16: bytes, borrowed: Prosody | None) -> Speech:
     with exchange.watch.stage("profile"):
         profile = await parts.llm.profile()  # first of all whether there is anybody to answer
-    kind = profile.prosody if exchange.question.prosody == "on" else ProsodyKind.NONE
+    own = exchange.question.prosody == "on" and borrowed is None
+    kind = profile.prosody if own else ProsodyKind.NONE
     stages_ms: dict[str, float] = {}
     with exchange.watch.remote("encoder", stages_ms):
         timeout_s = min(parts.settings.encode_timeout_s, exchange.deadline.remaining_s)
         speech = await parts.encoder.encode(pcm16, prosody=kind, timeout_s=timeout_s)
         stages_ms.update(speech.stages_ms)
-    return speech
+    return speech if borrowed is None else replace(speech, prosody=borrowed)
 
 
 async def _generate(

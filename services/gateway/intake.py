@@ -28,6 +28,9 @@ class ChatFields(BaseModel):
     session_id: Annotated[str | None, Field(max_length=128, description="Goes on with this session.")] = None
     stream: Annotated[bool, Field(description="Answer as server-sent events.")] = False
     prosody: Annotated[Literal["on", "off"], Field(description="Whether the LLM hears the tone.")] = "on"
+    prosody_from: Annotated[
+        str | None, Field(max_length=128, description="Answer in the tone of this turn of the session.")
+    ] = None
     instructions: Annotated[
         str | None, Field(max_length=8000, description="System prompt, from this turn of the session on.")
     ] = None
@@ -49,6 +52,7 @@ async def read_question(request: Request, settings: GatewaySettings) -> tuple[Qu
         sampling=Sampling(max_tokens, fields.temperature, fields.seed),
         session_id=fields.session_id,
         prosody=fields.prosody,
+        prosody_from=fields.prosody_from,
         instructions=fields.instructions,
     )
     return question, fields.stream or EVENT_STREAM in request.headers.get("accept", "")

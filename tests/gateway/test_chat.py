@@ -52,6 +52,41 @@ async def test_with_prosody_off_no_vector_is_made_sent_or_kept(house, recording)
     assert kept["turns"][0]["has_prosody"] is False
 
 
+async def test_words_can_be_answered_in_the_tone_of_an_earlier_turn(house, recording) -> None:
+    async with house() as here:
+        first = (await here.chat(recording(70))).json()
+        await here.chat(recording(80), session_id=first["session_id"], prosody_from=first["turn_id"])
+        await here.chat(recording(90), session_id=first["session_id"])
+    asked = [request["messages"] for request in here.llm.requests]
+    borrowed, own = asked[1][-1]["content"]
+    assert own["text"] == "number 80"
+    assert borrowed == asked[0][-1]["content"][0]
+    assert here.encoder.requests[1].prosody == 0  # nobody asks for a vector that is not used
+    assert asked[2][2] == asked[1][-1]  # and it is kept as it was sent
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "message"),
+    [
+        ({"prosody_from": "t_1"}, 400, "needs a session_id"),
+        ({"prosody_from": "t_1", "session": True, "prosody": "off"}, 400, "needs prosody=on"),
+        ({"prosody_from": "t_1", "session": True}, 404, "keeps no turn 't_1'"),
+        ({"prosody_from": "first", "session": True}, 400, "without prosody"),
+    ],
+)
+async def test_a_tone_that_cannot_be_borrowed_is_refused(house, recording, fields, status, message) -> None:
+    async with house() as here:
+        first = (await here.chat(recording(), prosody="off")).json()
+        if fields.pop("session", False):
+            fields["session_id"] = first["session_id"]
+        if fields["prosody_from"] == "first":
+            fields["prosody_from"] = first["turn_id"]
+        answer = await here.chat(recording(), **fields)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"]) == (status, "prosody_from")
+    assert message in error["message"]
+
+
 async def test_an_llm_without_projector_makes_prosody_unavailable(house, recording) -> None:
     async with house() as here:
         here.llm.prosody_state = "unavailable"
