@@ -1,4 +1,4 @@
-"""What every test sees: which marked tests can run here."""
+"""What every test sees: which marked tests can run here, and an LLM small enough for any of them."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,3 +19,38 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker, reason in reasons.items():
             if reason and item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+CHAT_TEMPLATE = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\\n{% endif %}"
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_llm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of an untrained Llama of 16 values a position that reads and writes single characters."""
+    import torch
+    from tokenizers import Tokenizer, decoders
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Split
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    symbols = ["<|im_start|>", "<|im_end|>", "\n", *map(chr, range(32, 127))]
+    characters = Tokenizer(WordLevel({symbol: i for i, symbol in enumerate(symbols)}, unk_token="?"))
+    characters.pre_tokenizer = Split("", "isolated")  # pyright: ignore[reportAttributeAccessIssue]
+    characters.decoder = decoders.Fuse()  # pyright: ignore[reportAttributeAccessIssue]
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=characters, unk_token="?", eos_token="<|im_end|>")
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>"]})
+    tokenizer.chat_template = CHAT_TEMPLATE
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = LlamaConfig(vocab_size=len(symbols), eos_token_id=1, bos_token_id=0, tie_word_embeddings=True, **sizes)
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():
+        for weight in model.parameters():  # far from the flat start, so that every position matters
+            weight.mul_(8.0) if weight.dim() > 1 else None
+    path = tmp_path_factory.mktemp("llm") / "tiny"
+    model.save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path

@@ -1,0 +1,61 @@
+"""Prompts of different lengths as one padded batch for the LLM, and which of them to batch together.
+
+Letters: B batch, L positions, R prosody rows, W Whisper width.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from textpro.prompt import ProsodyRows, Segment, n_positions
+
+
+@dataclass(frozen=True)
+class Packed:
+    """ids (B, L), 0 where no token stands; real (B, L), false on padding; soft (B, L), true where a prosody row stands;
+    rows (R, W) in reading order."""
+
+    ids: Tensor
+    real: Tensor
+    soft: Tensor
+    rows: Tensor
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to(self, device: torch.device) -> "Packed":
+        return Packed(*(value.to(device, non_blocking=True) for value in (self.ids, self.real, self.soft, self.rows)))
+
+
+def pack(sequences: Sequence[Sequence[Segment]], *, pad_left: bool = False) -> Packed:
+    """Pads behind the sequences, where a causal model needs no mask, or in front, for generating."""
+    length = max(map(n_positions, sequences))
+    ids = torch.zeros(len(sequences), length, dtype=torch.long)
+    real = torch.zeros(len(sequences), length, dtype=torch.bool)
+    soft = torch.zeros(len(sequences), length, dtype=torch.bool)
+    rows: list[Tensor] = []
+    for i, segments in enumerate(sequences):
+        place = length - n_positions(segments) if pad_left else 0
+        for segment in segments:
+            here = slice(place, place + len(segment))
+            real[i, here] = True
+            if isinstance(segment, ProsodyRows):
+                soft[i, here] = True
+                rows.append(segment.rows.float())
+            else:
+                ids[i, here] = torch.tensor(segment.token_ids)
+            place = here.stop
+    return Packed(ids, real, soft, torch.cat(rows) if rows else torch.empty(0, 0))
+
+
+def buckets(lengths: Sequence[int], positions: int) -> list[list[int]]:
+    """Indices in batches of like length, the longest first; a padded batch has at most `positions` unless it is one."""
+    made: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if made and (len(made[-1]) + 1) * lengths[made[-1][0]] <= positions:
+            made[-1].append(index)
+        else:
+            made.append([index])
+    return made

@@ -1,0 +1,179 @@
+"""TextPro-SLM: the projector and the LLM behind it, as they are trained and evaluated (paper 3.2).
+
+Letters: B batch, L positions, A places, N Whisper tokens, W Whisper width, D LLM width, V vocabulary.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self, cast
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+
+from textpro.bundle import Bundle
+from textpro.config import Layout
+from textpro.data.turns import Turn
+from textpro.errors import BundleError
+from textpro.language_model import bundle_llm
+from textpro.packing import Packed, buckets, pack
+from textpro.projector import Projector
+from textpro.prompt import ChatTemplate, Segment, TextSpan, n_positions, spoken
+
+POSITIONS = 8192  # padded, of one batch when evaluating
+
+
+class TextProSLM(nn.Module):
+    """Prosody and text in, text out. Without a projector it is the text LLM: prosody is left out of its prompts."""
+
+    def __init__(
+        self,
+        llm: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        projector: Projector | None,
+        *,
+        layout: Layout = "global",
+        ratio: int = 5,
+    ) -> None:
+        """Raises BundleError when the projector does not fit the LLM, or the tokenizer has no end token."""
+        super().__init__()
+        width = cast(nn.Embedding, llm.get_input_embeddings()).embedding_dim
+        if projector is not None and projector.llm_width != width:
+            raise BundleError(f"the projector gives {projector.llm_width} values; the LLM's embeddings have {width}")
+        if tokenizer.eos_token_id is None:
+            raise BundleError("the LLM's tokenizer names no end-of-text token; an answer could not end")
+        self.llm, self.projector, self.tokenizer = llm, projector, tokenizer
+        self.template = ChatTemplate(tokenizer)
+        self.layout: Layout = layout
+        self.ratio = ratio
+        self.end_id = cast(int, tokenizer.eos_token_id)
+
+    @classmethod
+    def load(
+        cls,
+        bundle: Bundle,
+        cache: Path,
+        *,
+        llm: str | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> Self:
+        """A bundle as it is served, its adapter merged in. llm: another LLM's name. Raises BundleError."""
+        path = bundle_llm(bundle, cache, name=llm)
+        projector = Projector.load(bundle.projector_path) if bundle.projector_path is not None else None
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        config = bundle.config
+        slm = cls(model, tokenizer, projector, layout=config.layout, ratio=config.interleave_ratio)
+        return slm.to(device).eval()
+
+    def messages(self, turn: Turn, prosody: Tensor | None) -> list[dict[str, Any]]:
+        """What the LLM is told: the one place that says how a turn becomes a prompt. prosody: (N, W)."""
+        question = [turn.question] if turn.question else []
+        if prosody is None or self.projector is None:
+            return [{"role": "user", "content": [turn.transcript, *question]}]
+        heard = spoken(
+            prosody.float(),
+            turn.transcript,
+            layout=self.layout,
+            ratio=self.ratio,
+            tokenize=self.template.tokenize,
+        )
+        return [{"role": "user", "content": [*heard, *question]}]
+
+    def prompt(self, turn: Turn, prosody: Tensor | None) -> list[Segment]:
+        """The whole prompt, up to the answer. prosody: (N, W), None for a typed turn. Raises PromptError."""
+        return self.template.sequence(self.messages(turn, prosody))
+
+    def answer(self, turn: Turn) -> list[int]:
+        """The tokens that follow the prompt: the answer and the template's end."""
+        return [*self.template.tokenize(turn.answer), self.end_id]
+
+    def forward(self, packed: Packed, places: Tensor) -> Tensor:
+        """The logits at the places alone: the LLM's head, its largest product, runs nowhere else.
+
+        packed: padded on the right. places: (A,) indices into (B * L) -> (A, V). For models whose head is their output
+        embedding alone, as Llama's and Qwen's.
+        """
+        # Padding stands behind all that is real, where a causal model does not look: no mask is needed.
+        states = self.llm.base_model(inputs_embeds=self.embed(packed), use_cache=False).last_hidden_state
+        return cast(nn.Module, self.llm.get_output_embeddings())(states.flatten(0, 1)[places])
+
+    def embed(self, packed: Packed) -> Tensor:
+        """The LLM's input: embedded tokens, and projected rows in their places (eq. 8, 9): (B, L, D)."""
+        embedded = self.llm.get_input_embeddings()(packed.ids)
+        if self.projector is None or not len(packed.rows):
+            return embedded
+        projected = self.projector(packed.rows.to(self.projector.hidden.weight.dtype))
+        return embedded.masked_scatter(packed.soft[..., None], projected.to(embedded.dtype))
+
+    @torch.no_grad()
+    def log_likelihoods(self, prompts: Sequence[list[Segment]], continuations: Sequence[Sequence[int]]) -> Tensor:
+        """The log-probability of each continuation behind its prompt, summed over its tokens: (B,) float32 on the CPU.
+
+        Options of one question are cheap when they pass the same prompt object: what they share is read once.
+        """
+        # A continuation's last token is never read, so options of one token have one and the same input.
+        inputs: dict[tuple[int, tuple[int, ...]], list[int]] = {}
+        for i, (prompt, continuation) in enumerate(zip(prompts, continuations, strict=True)):
+            inputs.setdefault((id(prompt), tuple(continuation[:-1])), []).append(i)
+        keys = list(inputs)
+        sequences = [[*prompts[inputs[key][0]], TextSpan(key[1])] for key in keys]
+        totals = torch.zeros(len(prompts))
+        for batch in buckets([n_positions(s) for s in sequences], POSITIONS):
+            packed = pack([sequences[k] for k in batch]).to(self.llm.device)
+            length = packed.ids.shape[1]
+            ends = [row * length + n_positions(sequences[k]) for row, k in enumerate(batch)]
+            spans = [range(end - 1 - len(keys[k][1]), end) for end, k in zip(ends, batch, strict=True)]
+            places = torch.tensor([place for span in spans for place in span], device=self.llm.device)
+            scores = self(packed, places).float().log_softmax(-1).split([len(span) for span in spans])
+            for score, k in zip(scores, batch, strict=True):
+                for i in inputs[keys[k]]:
+                    if continuations[i]:
+                        tokens = torch.tensor(continuations[i], device=score.device)[:, None]
+                        totals[i] = score.gather(1, tokens).sum().cpu()
+        return totals
+
+    def generate(self, prompts: Sequence[list[Segment]], max_tokens: int) -> list[str]:
+        """Greedy answers, each up to its end token or `max_tokens`."""
+        answers = [""] * len(prompts)
+        for batch in buckets([n_positions(p) + max_tokens for p in prompts], POSITIONS):
+            tokens = self._greedy(pack([prompts[i] for i in batch], pad_left=True).to(self.llm.device), max_tokens)
+            for i, ids in zip(batch, tokens, strict=True):
+                answers[i] = str(self.tokenizer.decode(ids, skip_special_tokens=True))
+        return answers
+
+    @torch.no_grad()
+    def _greedy(self, packed: Packed, max_tokens: int) -> list[list[int]]:
+        """The answers' tokens without their end. packed: padded on the left."""
+        ends = self._end_ids()
+        answers: list[list[int]] = [[] for _ in range(len(packed))]
+        waiting = set(range(len(packed)))
+        cache, mask = DynamicCache(config=self.llm.config), packed.real.long()
+        inputs, positions = self.embed(packed), (mask.cumsum(1) - 1).clamp(min=0)
+        for _ in range(max_tokens):
+            logits = self.llm(
+                inputs_embeds=inputs,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            ).logits
+            chosen = logits[:, -1].argmax(-1)
+            for row, token in enumerate(chosen.tolist()):
+                if token in ends:
+                    waiting.discard(row)
+                if row in waiting:
+                    answers[row].append(token)
+            if not waiting:
+                break
+            inputs = self.llm.get_input_embeddings()(chosen[:, None])
+            positions = positions[:, -1:] + 1
+            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+        return answers
+
+    def _end_ids(self) -> set[int]:
+        """As the engines stop: at the ends the model names, else at the tokenizer's."""
+        stated = self.llm.generation_config.eos_token_id if self.llm.generation_config else None
+        return {self.end_id} if stated is None else set(stated) if isinstance(stated, list) else {stated}
