@@ -47,8 +47,8 @@ class Phrases:
 class Attribute:
     """Something about a voice.
 
-    keys: the labels of a manifest that tell it. labels: each with the words that mean it, first the one that answers say;
-    none for captions, which are free text. values: what corpora call a label. groups: words that mean several labels.
+    keys: the labels of a manifest that tell it. labels: each with the words that mean it, first the one that answers
+    say; none for captions, which are free text. values: what corpora call a label. groups: words that mean several.
     answers: `{label}` stands for the word, `{a}` for the word with its article.
     """
 
@@ -105,16 +105,9 @@ def spoken_questions(split: Split, names: Iterable[str] = ATTRIBUTES) -> list[st
     return [question.text for name in names for question in attribute(name).phrases[split].spoken]
 
 
-@cache
-def asked_aloud(sentence: str, split: Split) -> tuple[tuple[str, Question], ...]:
+def asked_aloud(sentence: str, split: Split) -> Sequence[tuple[str, Question]]:
     """The attributes and questions that a spoken sentence is, if it is one; of any other sentence none."""
-    key = normalise(sentence)
-    return tuple(
-        (name, question)
-        for name in ATTRIBUTES
-        for question in attribute(name).phrases[split].spoken
-        if normalise(question.text) == key
-    )
+    return _spoken(split).get(normalise(sentence), ())
 
 
 def is_asked_aloud(sentence: str) -> bool:
@@ -172,6 +165,15 @@ def _load(name: str) -> Attribute:
         phrases=phrases,
         answers=tuple(raw["answers"]),
     )
+
+
+@cache
+def _spoken(split: Split) -> dict[str, list[tuple[str, Question]]]:
+    questions: dict[str, list[tuple[str, Question]]] = {}
+    for name in ATTRIBUTES:
+        for question in attribute(name).phrases[split].spoken:
+            questions.setdefault(normalise(question.text), []).append((name, question))
+    return questions
 
 
 def _phrases(raw: Mapping[str, Sequence[str]]) -> Phrases:
