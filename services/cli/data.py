@@ -6,6 +6,9 @@ import importlib
 # Each is a module services/cli/data_NAME.py with its own `configure(parser)`, as the commands themselves are.
 ACTIONS = {
     "import": "read a published corpus into a manifest, or into texts for distillation",
+    "distill": "speak texts and have the LLM answer what was heard",
+    "paralinguistic": "ask about the voices of a labelled corpus",
+    "questions": "print the questions about a voice that a user would say",
 }
 
 

@@ -65,12 +65,13 @@ def compose(n: int, seed: int = 0) -> list[str]:
     return _Composer(material(), None, Random(seed)).take(n)
 
 
-def compose_split(n: int, split: Split, seed: int = 0) -> list[str]:
+def compose_split(n: int, split: Split, seed: int = 0, *, natural: bool = False) -> list[str]:
     """Make `n` distinct sentences of one split, as `compose` does; dev and test hold neither splices nor drills.
 
     Training splices are cut from training sentences only, so no part of a held-out sentence is spliced into training.
+    natural: without splices and drills, as in dev and test: what somebody might say.
     """
-    return _Composer(material(), split, Random(seed)).take(n)
+    return _Composer(material(), split, Random(seed), natural=natural).take(n)
 
 
 def split_of(text: str) -> Split:
@@ -143,14 +144,14 @@ def _lines(path: Path) -> list[str]:
 
 
 class _Composer:
-    def __init__(self, source: Material, split: Split | None, rng: Random) -> None:
+    def __init__(self, source: Material, split: Split | None, rng: Random, *, natural: bool = False) -> None:
         self._source, self._split, self._rng = source, split, rng
         self._pool = [text for text in source.written if self._belongs(text)]
         # A swap may carry a sentence into another split: small splits take their swaps from all of the written ones.
         self._swap_pool = list(source.written if split in ("dev", "test") else self._pool)
         self._written = self._in_turn(self._pool, 1)
         self._swapped = self._in_turn(self._swap_pool, SWAPS_PER_SENTENCE)
-        self._natural = split in ("dev", "test")
+        self._natural = natural or split in ("dev", "test")
         self._drill_words = self._endlessly(lexicon())
 
     def take(self, n: int) -> list[str]:

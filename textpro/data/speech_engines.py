@@ -1,10 +1,11 @@
-"""The two programs that speak: espeak-ng as a library in this process, flite as a command."""
+"""The programs that speak: espeak-ng as a library in this process, flite as a command; Kokoro has its own file."""
 
 import ctypes
 import functools
 import io
 import subprocess
 import wave
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -114,13 +115,13 @@ NATURAL_F0_HZ = {"kal16": 95.0, "awb": 130.0, "slt": 170.0}
 
 def engine_pitch(voice: Voice, delivery: Delivery) -> str:
     """Return the pitch bin that is heard: that of the delivery, or `middle` where the voice cannot follow it."""
-    follows = voice.engine != "flite" or voice.name in NATURAL_F0_HZ
+    follows = voice.engine == "espeak-ng" or voice.name in NATURAL_F0_HZ
     return delivery.pitch_bin() if follows else "middle"
 
 
 @functools.cache
 def engine(name: str) -> Synthesizer:
-    """Return this process's engine of that name (`espeak-ng` or `flite`). Raises `SynthesisError` if it is missing."""
+    """Return this process's engine of that name (a key of `ENGINES`). Raises `SynthesisError` if it is missing."""
     if name not in ENGINES:
         raise SynthesisError(f"no engine {name!r}; there are {', '.join(ENGINES)}")
     return ENGINES[name]()
@@ -138,4 +139,10 @@ def _read_wav(data: bytes) -> np.ndarray:
     return samples if rate == SAMPLE_RATE else soxr.resample(samples, rate, SAMPLE_RATE, quality="MQ")
 
 
-ENGINES: dict[str, type[EspeakNg] | type[Flite]] = {"espeak-ng": EspeakNg, "flite": Flite}
+def _kokoro() -> Synthesizer:
+    from textpro.data.kokoro import Kokoro  # which needs this module
+
+    return Kokoro()
+
+
+ENGINES: dict[str, Callable[[], Synthesizer]] = {"espeak-ng": EspeakNg, "flite": Flite, "kokoro": _kokoro}

@@ -62,6 +62,12 @@ def speak(text: str, voice: Voice, delivery: Delivery) -> np.ndarray:
     return engine(voice.engine).speak(text, voice, delivery)
 
 
+def say(job: Job) -> np.ndarray | None:
+    """Speak a job's sentence, trimmed: int16 (T,); None without sound or over 28 s. Raises `SynthesisError`."""
+    samples = trim(speak(job.text, job.voice, job.delivery))
+    return samples if 0 < len(samples) <= MAX_DURATION_S * SAMPLE_RATE else None
+
+
 def synthesize(
     sentences: Iterable[str],
     voices: Sequence[Voice],
@@ -180,9 +186,8 @@ def _make(out: Path, jobs: Sequence[Job]) -> list[Clip]:
 
 
 def _make_clip(out: Path, job: Job) -> Clip | None:
-    samples = trim(speak(job.text, job.voice, job.delivery))
-    duration_s = len(samples) / SAMPLE_RATE
-    if not 0 < duration_s <= MAX_DURATION_S:
+    samples = say(job)
+    if samples is None:
         return None
     audio = _audio_path(job)
     with wave.open(str(out / audio), "wb") as file:
@@ -190,7 +195,7 @@ def _make_clip(out: Path, job: Job) -> Clip | None:
         file.setsampwidth(2)
         file.setframerate(SAMPLE_RATE)
         file.writeframes(samples.tobytes())
-    return Clip(job.id, audio.as_posix(), job.text, round(duration_s, 3), job.labels())
+    return Clip(job.id, audio.as_posix(), job.text, round(len(samples) / SAMPLE_RATE, 3), job.labels())
 
 
 def _audio_path(job: Job) -> Path:

@@ -5,7 +5,7 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
-Engine = Literal["espeak-ng", "flite"]
+Engine = Literal["espeak-ng", "flite", "kokoro"]
 Gender = Literal["male", "female"]
 Split = Literal["seen", "held_out"]
 

@@ -1,0 +1,108 @@
+"""Makes distillation data: texts are spoken and heard by the encoder, and the untouched LLM answers them. Give the same
+command again to go on with a run that stopped."""
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from services.cli import hearing
+
+if TYPE_CHECKING:  # the command line must stay instant
+    from textpro.data.corpora.user_text import UserText
+    from textpro.data.synthesis import Job
+    from textpro.training.teachers import Teacher
+
+SOURCES = ("GTQ_GTA", "ASRQ_ASRA", "ASRQ_GTA")
+VOICES = ("seen", "held_out", "kokoro")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """`textpro data distill`'s arguments."""
+    parser.set_defaults(run=run)
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for the turns and their prosody")
+    texts = parser.add_mutually_exclusive_group(required=True)
+    texts.add_argument("--sentences", type=int, metavar="N", help="so many of the project's own training sentences")
+    texts.add_argument(
+        "--text", type=Path, metavar="FILE", help="these: .jsonl as `textpro data import` writes, or lines"
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N of the texts")
+    parser.add_argument("--seed", type=int, default=0, help="of sentences, voices and sampling")
+    parser.add_argument("--voices", choices=VOICES, default="seen", help="espeak-ng's and flite's, or Kokoro's")
+    parser.add_argument("--flite-share", type=float, default=0.06, help="share of the clips that flite speaks")
+    parser.add_argument(
+        "--source",
+        choices=SOURCES,
+        default="ASRQ_ASRA",
+        help="whose text the student reads and whose the teacher answers: the true one (GT) or the encoder's (ASR)",
+    )
+    hearing.configure(parser)
+    _configure_teacher(parser.add_argument_group("teacher"))
+
+
+def _configure_teacher(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--llm", default="embedded", help="embedded, a directory or a hub name (default: %(default)s)")
+    group.add_argument("--dtype", default="auto", help="its weights' type (default: as stored)")
+    group.add_argument("--positions", type=int, default=8192, help="tokens in a padded batch (default: %(default)s)")
+    group.add_argument("--teacher-url", metavar="URL", help="ask this OpenAI-compatible server instead, such as vLLM")
+    group.add_argument("--teacher-model", metavar="NAME", help="the server's name of it (default: the first it has)")
+    group.add_argument("--concurrency", type=int, default=32, help="requests under way (default: %(default)s)")
+    group.add_argument("--max-tokens", type=int, default=256, help="of an answer; longer ones end at a sentence")
+    group.add_argument("--temperature", type=float, default=0.0, help="(default: greedy)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the turns, or the rest of a run that was interrupted."""
+    from textpro.training.distill import distill
+
+    texts = _texts(args)
+    dropped = distill(texts, _jobs(args, texts), args.out, hearing.load(args), _teacher(args), source=args.source)
+    report(args.out, dropped)
+    return 0
+
+
+def report(out: Path, dropped: "Counter[str]") -> None:
+    """Says where the turns lie and what was left out."""
+    print(out / "turns.jsonl")
+    for reason, times in sorted(dropped.items()):
+        print(f"dropped, {reason}: {times}")
+
+
+def _texts(args: argparse.Namespace) -> "list[UserText]":
+    from textpro.data.corpora import user_text
+    from textpro.data.corpora.user_text import UserText
+    from textpro.data.sentences import compose_split
+
+    if args.text is None:
+        lines = compose_split(args.sentences, "train", args.seed, natural=True)
+    elif args.text.suffix == ".jsonl":
+        return list(user_text.read(args.text))[: args.limit]
+    else:
+        lines = [line.strip() for line in args.text.read_text().splitlines() if line.strip()]
+    return [UserText(f"{number:06d}", line) for number, line in enumerate(lines[: args.limit])]
+
+
+def _jobs(args: argparse.Namespace, texts: "Sequence[UserText]") -> "list[Job]":
+    from textpro.data.kokoro import KOKORO_STYLES, KOKORO_VOICES
+    from textpro.data.synthesis import plan
+    from textpro.data.voices import STYLES, voices
+
+    kokoro = args.voices == "kokoro"
+    speakers = KOKORO_VOICES if kokoro else [v for v in voices(args.voices) if args.flite_share or v.engine != "flite"]
+    sentences = [text.text for text in texts]
+    share = 0 if kokoro else args.flite_share
+    deliveries = KOKORO_STYLES if kokoro else STYLES
+    return list(plan(sentences, speakers, clips=len(texts), seed=args.seed, flite_share=share, deliveries=deliveries))
+
+
+def _teacher(args: argparse.Namespace) -> "Teacher":
+    from services.encoder.settings import EncoderSettings
+    from textpro.language_model import resolve_llm
+    from textpro.training.teachers import LocalTeacher, Sampling, ServerTeacher
+
+    sampling = Sampling(args.max_tokens, args.temperature, args.seed)
+    if args.teacher_url:
+        return ServerTeacher(args.teacher_url, sampling, model=args.teacher_model, concurrency=args.concurrency)
+    path = resolve_llm(args.llm, EncoderSettings.load().cache)
+    return LocalTeacher.load(path, sampling, device=args.device, dtype=args.dtype, positions=args.positions)

@@ -1,0 +1,62 @@
+"""A folder of turns that is made shard by shard: an interrupted run goes on with the first shard that is not whole."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from torch import Tensor
+from tqdm import tqdm
+
+from textpro.data.turns import Turn, TurnsError, TurnsWriter
+
+RUN_FILE = "run.json"
+SHARD = 256
+T = TypeVar("T")
+
+
+class ShardedRun:
+    """What a run has made so far, and how it was called.
+
+    `run.json` in the folder holds the settings, the number of whole shards and what was dropped, by reason.
+    """
+
+    def __init__(self, out: Path, settings: Mapping[str, str | int | float], *, size: int = SHARD) -> None:
+        """size: items in a shard. Raises TurnsError when the folder holds another run's turns."""
+        self.dropped: Counter[str] = Counter()
+        self._writer = TurnsWriter(out)
+        self._there = self._writer.done()
+        self._path = out / RUN_FILE
+        self._settings = {**settings, "shard": size}
+        self._size, self._whole = size, 0
+        if self._path.exists():
+            found = json.loads(self._path.read_text())
+            self._whole, self.dropped = found["shards"], Counter(found["dropped"])
+            if found["settings"] != self._settings:
+                raise TurnsError(f"{out} holds the turns of another run: {found['settings']}; choose an empty folder")
+        elif self._there:
+            raise TurnsError(f"{out} holds turns but no {RUN_FILE}; choose an empty folder")
+        else:
+            self._save()
+
+    def shards(self, items: Sequence[T]) -> Iterator[tuple[int, Sequence[T]]]:
+        """The shards that are still to be made, with a progress bar over the items."""
+        first = min(self._whole * self._size, len(items))
+        with tqdm(total=len(items), initial=first, unit="clip") as progress:
+            for start in range(first, len(items), self._size):
+                chosen = items[start : start + self._size]
+                yield start // self._size, chosen
+                progress.update(len(chosen))
+
+    def add(self, shard: int, turns: Iterable[Turn], prosody: Mapping[str, Tensor], dropped: Counter[str]) -> None:
+        """Writes a shard whole. Lines of it that an interrupted run had written stay as they are."""
+        self._writer.add(shard, [turn for turn in turns if turn.id not in self._there], dict(prosody))
+        self._whole, self.dropped = shard + 1, self.dropped + dropped
+        self._save()
+
+    def _save(self) -> None:
+        state = {"settings": self._settings, "shards": self._whole, "dropped": dict(sorted(self.dropped.items()))}
+        partial = self._path.with_suffix(".partial")
+        partial.write_text(json.dumps(state, indent=2, ensure_ascii=False) + "\n")
+        partial.replace(self._path)

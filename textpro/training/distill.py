@@ -1,0 +1,141 @@
+"""What TextPro-SLM learns from, made: clips are heard by the encoder, and a teacher or a label says the answer.
+
+Distillation (paper 3.2, app. F): text -> speech -> transcript and prosody -> the teacher's answer.
+
+Letters: S samples, N Whisper tokens, W Whisper width.
+"""
+
+import hashlib
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from textpro.data.corpora.user_text import UserText
+from textpro.data.manifest import Clip, resolve
+from textpro.data.questionnaire import Asked
+from textpro.data.shards import SHARD, ShardedRun
+from textpro.data.synthesis import Job, say
+from textpro.data.turns import DISTILLATION, Turn, place
+from textpro.decoding import SpeechDecoder
+from textpro.errors import TrainingError
+from textpro.training.batches import read_pcm
+from textpro.training.teachers import Teacher
+
+Source = Literal["GTQ_GTA", "ASRQ_ASRA", "ASRQ_GTA"]
+SOURCES: tuple[Source, ...] = get_args(Source)
+"""Whose text the student reads as the question, and whose the teacher has answered: the true one or the encoder's."""
+NO_SPEECH, NO_TRANSCRIPT, NO_ANSWER = "no speech", "no transcript", "no answer"
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A clip as the encoder gives it. prosody: (N, W)."""
+
+    text: str
+    prosody: Tensor
+
+
+def hear(decoder: SpeechDecoder, audio: Sequence[np.ndarray]) -> list[Heard | None]:
+    """Transcribes clips (S,) and reads their prosody; None where no words were heard."""
+    return [
+        Heard(decoded.text, torch.from_numpy(decoded.prosody)) if decoded.tokens and decoded.text.strip() else None
+        for decoded in decoder.decode(audio)
+    ]
+
+
+def distill(
+    texts: Sequence[UserText],
+    jobs: Sequence[Job],
+    out: Path,
+    decoder: SpeechDecoder,
+    teacher: Teacher,
+    *,
+    source: Source = "ASRQ_ASRA",
+    shard: int = SHARD,
+) -> Counter[str]:
+    """Speaks each text as its job says and writes the teacher's answers as turns; returns what was dropped, by reason.
+
+    Dropped are texts without sound or too long, clips without a transcript, answers without one whole sentence.
+    Raises TrainingError for texts that share an id, TurnsError, TeacherError, SynthesisError.
+    """
+    if repeated := [id for id, times in Counter(text.id for text in texts).items() if times > 1]:
+        raise TrainingError(f"{len(repeated)} ids are those of several texts, such as {repeated[0]!r}")
+    items = list(zip(texts, jobs, strict=True))
+    settings = {"task": DISTILLATION, "source": source, "teacher": teacher.name, **asdict(teacher.sampling)}
+    settings |= {"bundle": decoder.fingerprint, "content": _digest(items)}
+    run = ShardedRun(out, settings, size=shard)
+    for number, chosen in run.shards(items):
+        heard, dropped = _hear_jobs(decoder, chosen)
+        turns = _answered(heard, teacher, source, number)
+        dropped[NO_ANSWER] = len(heard) - len(turns)
+        answered = {turn.id for turn in turns}
+        run.add(number, turns, {text.id: clip.prosody for text, clip in heard if text.id in answered}, dropped)
+    return run.dropped
+
+
+def _hear_jobs(
+    decoder: SpeechDecoder, items: Sequence[tuple[UserText, Job]]
+) -> tuple[list[tuple[UserText, Heard]], Counter[str]]:
+    spoken = [(text, samples) for text, job in items if (samples := say(job)) is not None]
+    heard = hear(decoder, [samples.astype(np.float32) / 32768 for _, samples in spoken])
+    kept = [(text, clip) for (text, _), clip in zip(spoken, heard, strict=True) if clip is not None]
+    return kept, Counter({NO_SPEECH: len(items) - len(spoken), NO_TRANSCRIPT: len(spoken) - len(kept)})
+
+
+def _answered(heard: Sequence[tuple[UserText, Heard]], teacher: Teacher, source: Source, shard: int) -> list[Turn]:
+    """Turns of the clips whose answer has a whole sentence."""
+    replies = teacher.answer([text.text if source.endswith("GTA") else clip.text for text, clip in heard])
+    turns: list[Turn] = []
+    for (text, clip), reply in zip(heard, replies, strict=True):
+        if answer := reply.whole():
+            read = text.text if source.startswith("GTQ") else clip.text
+            turns.append(Turn(text.id, DISTILLATION, read, answer, prosody=place(shard, text.id)))
+    return turns
+
+
+def record(
+    manifest: Path,
+    clips: Sequence[Clip],
+    asked: Sequence[Asked],
+    out: Path,
+    decoder: SpeechDecoder,
+    *,
+    shard: int = SHARD,
+) -> Counter[str]:
+    """Writes the questions to a manifest's clips as turns, as `distill` does. asked: in the order of the clips.
+
+    Raises TurnsError, AudioError for a recording that can't be read, OSError for one that is not there.
+    """
+    content = _digest((clips[one.clip].id, one) for one in asked)
+    run = ShardedRun(out, {"task": "paralinguistic", "bundle": decoder.fingerprint, "content": content}, size=shard)
+    by_clip = [(clips[i], list(some)) for i, some in itertools.groupby(asked, key=lambda one: one.clip)]
+    for number, chosen in run.shards(by_clip):
+        heard = hear(decoder, [read_pcm(resolve(manifest, clip)) for clip, _ in chosen])
+        turns: list[Turn] = []
+        prosody: dict[str, Tensor] = {}
+        for (clip, questions), found in zip(chosen, heard, strict=True):
+            if found is not None:
+                prosody[clip.id] = found.prosody
+                turns += [
+                    _turn(one, f"{clip.id}#{n}", found, place(number, clip.id)) for n, one in enumerate(questions)
+                ]
+        run.add(number, turns, prosody, Counter({NO_TRANSCRIPT: len(chosen) - len(prosody)}))
+    return run.dropped
+
+
+def _turn(one: Asked, id: str, heard: Heard, where: str) -> Turn:
+    return Turn(id, one.task, heard.text, one.answer, one.question, where, one.options, one.label)
+
+
+def _digest(items: Iterable[object]) -> str:
+    total = hashlib.sha256()
+    for item in items:
+        total.update(repr(item).encode())
+    return total.hexdigest()[:16]
