@@ -8,7 +8,7 @@ Letters: S samples, N Whisper tokens, W Whisper width.
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -58,6 +58,7 @@ def distill(
     teacher: Teacher,
     *,
     source: Source = "ASRQ_ASRA",
+    speak: Callable[[Job], np.ndarray | None] = say,
     shard: int = SHARD,
 ) -> Counter[str]:
     """Speaks each text as its job says and writes the teacher's answers as turns; returns what was dropped, by reason.
@@ -72,21 +73,15 @@ def distill(
     settings |= {"bundle": decoder.fingerprint, "content": _digest(items)}
     run = ShardedRun(out, settings, size=shard)
     for number, chosen in run.shards(items):
-        heard, dropped = _hear_jobs(decoder, chosen)
+        spoken = [(text, samples) for text, job in chosen if (samples := speak(job)) is not None]
+        found = hear(decoder, [samples.astype(np.float32) / 32768 for _, samples in spoken])
+        heard = [(text, clip) for (text, _), clip in zip(spoken, found, strict=True) if clip is not None]
         turns = _answered(heard, teacher, source, number)
-        dropped[NO_ANSWER] = len(heard) - len(turns)
         answered = {turn.id for turn in turns}
-        run.add(number, turns, {text.id: clip.prosody for text, clip in heard if text.id in answered}, dropped)
+        prosody = {text.id: clip.prosody for text, clip in heard if text.id in answered}
+        dropped = {NO_SPEECH: len(chosen) - len(spoken), NO_TRANSCRIPT: len(spoken) - len(heard)}
+        run.add(number, turns, prosody, Counter({**dropped, NO_ANSWER: len(heard) - len(turns)}))
     return run.dropped
-
-
-def _hear_jobs(
-    decoder: SpeechDecoder, items: Sequence[tuple[UserText, Job]]
-) -> tuple[list[tuple[UserText, Heard]], Counter[str]]:
-    spoken = [(text, samples) for text, job in items if (samples := say(job)) is not None]
-    heard = hear(decoder, [samples.astype(np.float32) / 32768 for _, samples in spoken])
-    kept = [(text, clip) for (text, _), clip in zip(spoken, heard, strict=True) if clip is not None]
-    return kept, Counter({NO_SPEECH: len(items) - len(spoken), NO_TRANSCRIPT: len(spoken) - len(kept)})
 
 
 def _answered(heard: Sequence[tuple[UserText, Heard]], teacher: Teacher, source: Source, shard: int) -> list[Turn]:
