@@ -5,7 +5,7 @@ import argparse
 import os
 from pathlib import Path
 
-from textpro.data.voices import STYLES, voices
+from textpro.data.voices import AGES, STYLES, voices
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +27,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=[style.name for style in STYLES],
         metavar="STYLE",
         help="how it is said; one named twice is drawn twice as often (default: each once)",
+    )
+    parser.add_argument(
+        "--ages",
+        nargs="+",
+        default=[],
+        choices=AGES,
+        metavar="AGE",
+        help=f"put ages on: {', '.join(AGES)} (default: none)",
     )
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--seed", type=int, default=0)
@@ -52,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
         workers=args.workers,
         flite_share=args.flite_share,
         deliveries=[by_name[name] for name in args.styles],
+        ages=args.ages,
     )
     print(path)
     return 0

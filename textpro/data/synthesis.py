@@ -13,9 +13,10 @@ import numpy as np
 from tqdm import tqdm
 
 from textpro.data import manifest
+from textpro.data.ages import Age
 from textpro.data.manifest import Clip
 from textpro.data.speech_engines import SAMPLE_RATE, SynthesisError, engine, engine_pitch
-from textpro.data.voices import STYLES, Delivery, Style, Voice, held_out
+from textpro.data.voices import CHILD, STYLES, Delivery, Style, Voice, held_out
 
 MAX_DURATION_S = 28.0
 EDGE_SILENCE_S = 0.15
@@ -32,6 +33,7 @@ class Job:
     text: str
     voice: Voice
     delivery: Delivery
+    age: Age | None = None
 
     @property
     def id(self) -> str:
@@ -54,6 +56,10 @@ class Job:
         }
         if kind := held_out(voice):
             labels["held_out"] = kind
+        if self.age is not None:
+            labels["age_group"] = self.age.name
+            if self.age.name == CHILD:
+                del labels["gender"]  # nobody could tell
         return labels
 
 
@@ -64,7 +70,10 @@ def speak(text: str, voice: Voice, delivery: Delivery) -> np.ndarray:
 
 def say(job: Job) -> np.ndarray | None:
     """Speak a job's sentence, trimmed: int16 (T,); None without sound or over 28 s. Raises `SynthesisError`."""
-    samples = trim(speak(job.text, job.voice, job.delivery))
+    if job.age is None:
+        samples = trim(speak(job.text, job.voice, job.delivery))
+    else:
+        samples = trim(job.age.put_on(speak(job.text, job.voice, job.age.slowed(job.delivery))))
     return samples if 0 < len(samples) <= MAX_DURATION_S * SAMPLE_RATE else None
 
 
@@ -78,6 +87,7 @@ def synthesize(
     workers: int,
     flite_share: float = 0.06,
     deliveries: Sequence[Style] = STYLES,
+    ages: Sequence[str] = (),
 ) -> Path:
     """Speak `clips` sentences into `out/audio` (16 kHz mono PCM16 WAV) and return the path of `out/manifest.jsonl`.
 
@@ -87,7 +97,9 @@ def synthesize(
 
     Raises `SynthesisError` when an engine is missing or `out` holds clips of another run.
     """
-    jobs = list(plan(sentences, voices, clips=clips, seed=seed, flite_share=flite_share, deliveries=deliveries))
+    jobs = list(
+        plan(sentences, voices, clips=clips, seed=seed, flite_share=flite_share, deliveries=deliveries, ages=ages)
+    )
     out.mkdir(parents=True, exist_ok=True)
     path = out / "manifest.jsonl"
     done = _resume(path, jobs)
@@ -114,11 +126,13 @@ def plan(
     seed: int,
     flite_share: float = 0.06,
     deliveries: Sequence[Style] = STYLES,
+    ages: Sequence[str] = (),
 ) -> Iterator[Job]:
     """Decide every clip of a corpus: its sentence, voice and delivery. Makes no sound.
 
     `flite_share` is the part of the clips that flite speaks where the voices are of both engines. Men and women speak
-    equally often, although the catalogue has more men.
+    equally often, although the catalogue has more men. `ages` are names of `voices.AGES` to draw from; a child's voice
+    is made of a woman's.
     Raises `ValueError` without sentences, voices or deliveries.
     """
     texts = list(itertools.islice(sentences, clips))
@@ -129,8 +143,11 @@ def plan(
     for index in range(clips):
         rng = random.Random(f"{seed}/{index}")
         genders = (flite or others) if rng.random() < flite_share else (others or flite)
-        voice = rng.choice(rng.choice(genders))
-        yield Job(index, texts[index % len(texts)], voice, rng.choice(deliveries).draw(rng))
+        voice, delivery = rng.choice(rng.choice(genders)), rng.choice(deliveries).draw(rng)
+        age = Age.draw(rng.choice(ages), rng) if ages else None
+        if age is not None and age.name == CHILD:
+            voice = rng.choice(next((group for group in genders if group[0].gender == "female"), genders[0]))
+        yield Job(index, texts[index % len(texts)], voice, delivery, age)
 
 
 def trim(samples: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Literal
 Engine = Literal["espeak-ng", "flite", "kokoro"]
 Gender = Literal["male", "female"]
 Split = Literal["seen", "held_out"]
+ADULT, CHILD, ELDERLY = AGES = ("adult", "child", "elderly")
 
 # Accent -> espeak-ng's language file. Only by this path does an accent combine with a variant:
 # espeak-ng refuses "en-gb+f3" and speaks on in the voice it had.
