@@ -25,7 +25,7 @@ def mel_mse(predicted: Tensor, target: Tensor, frame_mask: Tensor) -> Tensor:
 def kd_ce(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
     """Cross-entropy with the answer's tokens, averaged over its positions. logits: (A, V), labels: (A,).
 
-    weights: (A,), for a weighted sum in place of the mean.
+    weights: (A,), for a weighted sum in place of the mean; (K, A) for K such sums.
     """
     return _over_positions(F.cross_entropy(logits.float(), labels, reduction="none"), weights)
 
@@ -40,4 +40,4 @@ def kd_kl(student: Tensor, teacher: Tensor, *, tau: float = 1.0, weights: Tensor
 
 
 def _over_positions(loss: Tensor, weights: Tensor | None) -> Tensor:
-    return loss.mean() if weights is None else (loss * weights).sum()
+    return loss.mean() if weights is None else weights @ loss

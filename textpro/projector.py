@@ -32,8 +32,8 @@ class Projector(nn.Module):
         return self.output.out_features
 
     def forward(self, prosody: Tensor) -> Tensor:
-        """prosody: (..., W) -> (..., D)."""
-        return self.output(F.gelu(self.hidden(prosody)))
+        """prosody: (..., W), of any float type -> (..., D) in the projector's own."""
+        return self.output(F.gelu(self.hidden(prosody.to(self.hidden.weight.dtype))))
 
     def save(self, path: Path) -> None:
         """Writes `projector.safetensors`; the sizes are the tensors' own."""

@@ -104,8 +104,8 @@ class TextProSLM(nn.Module):
         embedded = self.llm.get_input_embeddings()(packed.ids)
         if self.projector is None or not len(packed.rows):
             return embedded
-        projected = self.projector(packed.rows.to(self.projector.hidden.weight.dtype))
-        return embedded.masked_scatter(packed.soft[..., None], projected.to(embedded.dtype))
+        projected = self.projector(packed.rows).to(embedded.dtype)
+        return embedded.masked_scatter(packed.soft[..., None], projected)
 
     @torch.no_grad()
     def log_likelihoods(self, prompts: Sequence[list[Segment]], continuations: Sequence[Sequence[int]]) -> Tensor:

@@ -1,5 +1,5 @@
-"""Trains models of the papers on a corpus with a manifest. A run that stopped goes on where it was when the same
-command is given again; a finished one only writes its bundle again."""
+"""Trains models of the papers: WhisperPro on a corpus with a manifest, the LLM on folders of turns. A run that stopped
+goes on where it was when the same command is given again; a finished one only writes its bundle again."""
 
 import argparse
 import os
@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from services.cli import train_slm
 from textpro.errors import TrainingError
 
 if TYPE_CHECKING:  # the command line must stay instant
@@ -25,7 +26,7 @@ HEAD_WIDTH = 64  # of an attention head, in every Whisper
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """`textpro train`'s arguments: so far one model, WhisperPro."""
+    """`textpro train`'s arguments: WhisperPro here, the two stages of the LLM in `train_slm`."""
     models = parser.add_subparsers(metavar="MODEL", required=True)
     whisperpro = models.add_parser("whisperpro", help="speech recognition plus mel reconstruction (paper 3.1)")
     whisperpro.add_argument("--manifest", type=Path, required=True, help="manifest.jsonl of the corpus")
@@ -38,6 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _configure_recipe(whisperpro.add_argument_group("recipe"))
     _configure_machine(whisperpro.add_argument_group("machine"))
     whisperpro.set_defaults(run=run)
+    train_slm.configure(models)
 
 
 def _configure_size(group: argparse._ArgumentGroup) -> None:

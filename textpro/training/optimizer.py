@@ -65,6 +65,15 @@ class FlatAdamW:
         self._gradients.zero_()
         return norm
 
+    @torch.no_grad()
+    def release(self) -> None:
+        """Gives every weight its exact float32 value, as it is to be saved; no step may follow."""
+        offset = 0
+        for p in self.parameters:
+            p.grad = None
+            p.data = self.master[offset : offset + p.numel()].view_as(p)
+            offset += p.numel()
+
     def state(self) -> dict[str, Tensor]:
         """The flat weights and, once a step was made, AdamW's moments."""
         moments = {k: v for k, v in self.adam.state[self.master].items() if isinstance(v, Tensor)}

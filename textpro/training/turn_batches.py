@@ -1,0 +1,200 @@
+"""Folders of turns -> the batches of each update of TextPro-SLM, drawn from (seed, step), so that a run resumes where
+it stopped and any number of processes reads the same turns.
+
+Letters: B turns of a batch, A answer positions, L positions, G turns of an update.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from textpro.data import turns as turns_file
+from textpro.data.turns import DISTILLATION, ProsodyStore, Turn
+from textpro.errors import TrainingError
+from textpro.packing import Packed, buckets, pack
+from textpro.prompt import ProsodyRows, Segment, TextSpan, n_positions
+from textpro.slm import TextProSLM
+
+
+@dataclass(frozen=True)
+class TurnSource:
+    """A folder of turns; each of them comes `weight` times in an epoch, on the average."""
+
+    folder: Path
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class TurnPlan:
+    """How updates are drawn: G turns each, in batches of at most so many padded positions a process; longer answers
+    than max_answer tokens are cut."""
+
+    global_batch: int = 64
+    positions: int = 4096
+    max_answer: int = 512
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Questioned:
+    """Prompts with their answers, and the places (A,) in (B * L) that foretell an answer's tokens."""
+
+    packed: Packed
+    places: Tensor
+
+    def to(self, device: torch.device) -> "Questioned":
+        return Questioned(self.packed.to(device), self.places.to(device, non_blocking=True))
+
+
+@dataclass(frozen=True)
+class TurnBatch:
+    """What one forward pass learns from. labels (A,); weights (A,), 1 over the length of each position's answer, so
+    that turns count alike (paper eq. 25); owners (A,), the turn of each position; tasks, B names; n_turns, of this
+    process in the whole update. teacher: the distilled turns (A,) alone, as text; None when there is none."""
+
+    student: Questioned
+    labels: Tensor
+    weights: Tensor
+    owners: Tensor
+    distilled: Tensor
+    tasks: list[str]
+    n_turns: int
+    teacher: Questioned | None = None
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    def to(self, device: torch.device) -> "TurnBatch":
+        names = ("student", "labels", "weights", "owners", "distilled", "teacher")
+        parts = {name: getattr(self, name) for name in names}
+        return replace(self, **{name: part.to(device) for name, part in parts.items() if part is not None})
+
+
+@dataclass(frozen=True)
+class _Example:
+    turn: Turn
+    prompt: list[Segment]
+    text_prompt: list[Segment] | None
+    answer: list[int]
+
+    @property
+    def length(self) -> int:
+        return n_positions(self.prompt) + len(self.answer)
+
+
+class TurnBatches(Dataset[list[TurnBatch]]):
+    """Item number `step` is one process's share of that update: batches of like length, equally many for each."""
+
+    def __init__(
+        self,
+        sources: Sequence[TurnSource],
+        slm: TextProSLM,
+        plan: TurnPlan,
+        *,
+        with_teacher: bool = False,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        """Raises TrainingError without turns, or when an update can't be shared evenly; TurnsError for a bad folder."""
+        self._slm, self.plan, self._with_teacher = slm, plan, with_teacher
+        self._rank, self._world = rank, world
+        self._turns = [
+            (source, turn) for source in range(len(sources)) for turn in turns_file.read(sources[source].folder)
+        ]
+        self._stores = [ProsodyStore(source.folder) for source in sources]
+        self._counts = np.bincount([source for source, _ in self._turns], minlength=len(sources))
+        self._drawn_counts = [round(s.weight * n) for s, n in zip(sources, self._counts, strict=True)]
+        if not sum(self._drawn_counts):
+            raise TrainingError(f"there is nothing to learn from in {', '.join(str(s.folder) for s in sources)}")
+        if plan.global_batch % world:
+            raise TrainingError(f"{world} processes can't share {plan.global_batch} turns an update evenly")
+        self._order = lru_cache(maxsize=2)(self._epoch)
+
+    @property
+    def turns_per_epoch(self) -> int:
+        return sum(self._drawn_counts)
+
+    @property
+    def prosody_width(self) -> int | None:
+        """W, or None when all turns were typed."""
+        first = next(((source, turn.prosody) for source, turn in self._turns if turn.prosody is not None), None)
+        return None if first is None else self._stores[first[0]][first[1]].shape[1]
+
+    def drawn(self, step: int) -> list[int]:
+        """The G turns of an update, all processes together."""
+        size, total = self.plan.global_batch, self.turns_per_epoch
+        return [int(self._order(n // total)[n % total]) for n in range(step * size, (step + 1) * size)]
+
+    def prosody_rows(self, limit: int) -> Tensor:
+        """What the projector will read of the first `limit` turns drawn: (R, W) float32."""
+        prompts = [self._example(int(i)).prompt for i in self._order(0)[:limit]]
+        rows = [segment.rows for prompt in prompts for segment in prompt if isinstance(segment, ProsodyRows)]
+        if not rows:
+            raise TrainingError("none of the turns drawn has prosody; there is nothing a projector could learn")
+        return torch.cat(rows).float()
+
+    def loader(self, first_step: int, last_step: int, workers: int = 0) -> DataLoader[list[TurnBatch]]:
+        """The updates from `first_step` until before `last_step`, made ahead by so many processes."""
+        steps = range(first_step, last_step)
+        return DataLoader(self, batch_size=None, sampler=steps, num_workers=workers, collate_fn=lambda made: made)
+
+    def __getitem__(self, step: int) -> list[TurnBatch]:
+        examples = sorted(map(self._example, self.drawn(step)), key=lambda e: -e.length)
+        # Dealt out by length: the first process has the longest of each round, so its cuts keep every process's bound.
+        mine = examples[self._rank :: self._world]
+        cuts = buckets([e.length for e in examples[:: self._world]], self.plan.positions)
+        return [self._batch([mine[i] for i in cut]) for cut in cuts]
+
+    def _epoch(self, number: int) -> np.ndarray:
+        """The indices of an epoch's turns in their order."""
+        parts, offset = [], 0
+        for source, (n, count) in enumerate(zip(self._counts, self._drawn_counts, strict=True)):
+            # A source is an endless row of shuffled passes; each epoch takes the next `count` of it.
+            start = number * count
+            passes = range(start // n, -(-(start + count) // n)) if count else range(0)
+            row = [np.random.default_rng([self.plan.seed, source + 1, p]).permutation(n) for p in passes]
+            if row:
+                skip = start - passes.start * n
+                parts.append(offset + np.concatenate(row)[skip : skip + count])
+            offset += n
+        return np.random.default_rng([self.plan.seed, 0, number]).permutation(np.concatenate(parts))
+
+    def _example(self, index: int) -> _Example:
+        source, turn = self._turns[index]
+        prosody = self._stores[source][turn.prosody] if turn.prosody is not None else None
+        distilled = self._with_teacher and turn.task == DISTILLATION
+        text_prompt = self._slm.prompt(turn, None) if distilled else None
+        return _Example(
+            turn, self._slm.prompt(turn, prosody), text_prompt, self._slm.answer(turn)[: self.plan.max_answer]
+        )
+
+    def _batch(self, examples: list[_Example]) -> TurnBatch:
+        lengths = torch.tensor([len(e.answer) for e in examples])
+        owners = torch.repeat_interleave(lengths)
+        distilled = torch.tensor([e.text_prompt is not None for e in examples])
+        as_text = [(e.text_prompt, e.answer) for e in examples if e.text_prompt is not None]
+        return TurnBatch(
+            student=_questioned([(e.prompt, e.answer) for e in examples]),
+            labels=torch.tensor([token for e in examples for token in e.answer]),
+            weights=(1 / lengths)[owners],
+            owners=owners,
+            distilled=distilled[owners],
+            tasks=[e.turn.task for e in examples],
+            n_turns=self.plan.global_batch // self._world,
+            teacher=_questioned(as_text) if as_text else None,
+        )
+
+
+def _questioned(pairs: list[tuple[list[Segment], list[int]]]) -> Questioned:
+    # An answer's last token foretells nothing that is scored.
+    packed = pack([[*prompt, TextSpan(tuple(answer[:-1]))] for prompt, answer in pairs])
+    length = packed.ids.shape[1]
+    starts = [row * length + n_positions(prompt) - 1 for row, (prompt, _) in enumerate(pairs)]
+    places = [start + i for start, (_, answer) in zip(starts, pairs, strict=True) for i in range(len(answer))]
+    return Questioned(packed, torch.tensor(places))
