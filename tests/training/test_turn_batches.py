@@ -93,6 +93,17 @@ def test_only_distilled_turns_have_a_teacher_and_it_reads_text(slm: TextProSLM, 
     assert alone.teacher is None
 
 
+def test_processes_ask_a_teacher_equally_often(slm: TextProSLM, chats: Path, voices: Path) -> None:
+    sources, plan = [TurnSource(chats), TurnSource(voices)], TurnPlan(global_batch=20, positions=1)
+    shares = [TurnBatches(sources, slm, plan, with_teacher=True, rank=rank, world=2)[0] for rank in range(2)]
+    asked = [[batch.teacher is not None for batch in share] for share in shares]
+    assert asked[0] == asked[1]
+    assert any(asked[0])
+    idle = [batch for share in shares for batch in share if batch.teacher is not None and not batch.distilled.any()]
+    assert all(not len(batch.teacher.places) for batch in idle if batch.teacher is not None)
+    assert idle
+
+
 def test_weights_let_every_turn_count_alike_and_long_answers_are_cut(slm: TextProSLM, chats: Path) -> None:
     (batch,) = TurnBatches([TurnSource(chats)], slm, TurnPlan(global_batch=8, max_answer=5))[0]
     torch.testing.assert_close(torch.zeros(8).index_add(0, batch.owners, batch.weights), torch.ones(8))

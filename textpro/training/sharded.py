@@ -38,10 +38,14 @@ def shard(slm: TextProSLM, accelerator: Accelerator, dtype: torch.dtype) -> None
 def whole_weights(module: nn.Module, accelerator: Accelerator) -> dict[str, Tensor]:
     """All weights and buffers on the CPU of the first process, shared or not; the others help and get none."""
     whole: dict[str, Tensor] = {}
-    for name, value in module.state_dict().items():
-        gathered = value.full_tensor() if isinstance(value, DTensor) else value
+    tied: set[int] = set()  # a weight with two names is written once, under the first
+    for name, value in module.state_dict(keep_vars=True).items():
+        if id(value) in tied:
+            continue
+        tied.add(id(value))
+        gathered = value.detach().full_tensor() if isinstance(value, DTensor) else value.detach()
         if accelerator.is_main_process:
-            whole[name] = gathered.detach().cpu()
+            whole[name] = gathered.cpu()
     return whole
 
 

@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from textpro.data.turns import DISTILLATION
 from textpro.losses import kd_ce, kd_kl
 from textpro.training.interruption import Interruption
 from textpro.training.loop import RunLog, Schedule, load_checkpoint, save_checkpoint
@@ -63,7 +64,8 @@ class Objective(nn.Module):
                 expected = self._teacher(batch.teacher)
             kl = kd_kl(logits[batch.distilled], expected, tau=self._tau, weights=batch.weights[batch.distilled])
             loss = loss + self._alpha * kl
-            sums["kl"] = (kl.detach(), len(batch.teacher.packed))
+            if n_distilled := batch.tasks.count(DISTILLATION):
+                sums["kl"] = (kl.detach(), n_distilled)
         return loss / batch.n_turns, sums
 
 
@@ -97,7 +99,7 @@ def train(
             norm = optimizer.step(stage.schedule.lr(step), accelerator)
             step += 1
             log.advance()
-            if step % stage.log_every == 0:
+            if step % stage.log_every == 0 or step == last:
                 means = {name: float(total) / count for name, (total, count) in sums.items()}
                 log.write(step, **means, lr=stage.schedule.lr(step - 1), norm=norm)
                 sums = {}

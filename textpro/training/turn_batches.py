@@ -56,7 +56,7 @@ class Questioned:
 class TurnBatch:
     """What one forward pass learns from. labels (A,); weights (A,), 1 over the length of each position's answer, so
     that turns count alike (paper eq. 25); owners (A,), the turn of each position; tasks, B names; n_turns, of this
-    process in the whole update. teacher: the distilled turns (A,) alone, as text; None when there is none."""
+    process in the whole update. teacher: the distilled turns alone, as text; None when no process has one."""
 
     student: Questioned
     labels: Tensor
@@ -80,8 +80,8 @@ class TurnBatch:
 class _Example:
     turn: Turn
     prompt: list[Segment]
-    text_prompt: list[Segment] | None
     answer: list[int]
+    distilled: bool
 
     @property
     def length(self) -> int:
@@ -149,7 +149,9 @@ class TurnBatches(Dataset[list[TurnBatch]]):
         # Dealt out by length: the first process has the longest of each round, so its cuts keep every process's bound.
         mine = examples[self._rank :: self._world]
         cuts = buckets([e.length for e in examples[:: self._world]], self.plan.positions)
-        return [self._batch([mine[i] for i in cut]) for cut in cuts]
+        everyones = (examples[cut[0] * self._world : (cut[-1] + 1) * self._world] for cut in cuts)
+        taught = [any(e.distilled for e in part) for part in everyones]
+        return [self._batch([mine[i] for i in cut], has) for cut, has in zip(cuts, taught, strict=True)]
 
     def _epoch(self, number: int) -> np.ndarray:
         """The indices of an epoch's turns in their order."""
@@ -168,23 +170,22 @@ class TurnBatches(Dataset[list[TurnBatch]]):
     def _example(self, index: int) -> _Example:
         source, turn = self._turns[index]
         prosody = self._stores[source][turn.prosody] if turn.prosody is not None else None
-        distilled = self._with_teacher and turn.task == DISTILLATION
-        text_prompt = self._slm.prompt(turn, None) if distilled else None
-        return _Example(
-            turn, self._slm.prompt(turn, prosody), text_prompt, self._slm.answer(turn)[: self.plan.max_answer]
-        )
+        answer = self._slm.answer(turn)[: self.plan.max_answer]
+        return _Example(turn, self._slm.prompt(turn, prosody), answer, self._with_teacher and turn.task == DISTILLATION)
 
-    def _batch(self, examples: list[_Example]) -> TurnBatch:
+    def _batch(self, examples: list[_Example], taught: bool) -> TurnBatch:
         lengths = torch.tensor([len(e.answer) for e in examples])
         owners = torch.repeat_interleave(lengths)
-        distilled = torch.tensor([e.text_prompt is not None for e in examples])
-        as_text = [(e.text_prompt, e.answer) for e in examples if e.text_prompt is not None]
+        as_text = [(self._slm.prompt(e.turn, None), e.answer) for e in examples if e.distilled]
+        if taught and not as_text:
+            # A teacher whose weights are shared is run by all processes or by none: here for nothing.
+            as_text = [(self._slm.prompt(examples[0].turn, None), [])]
         return TurnBatch(
             student=_questioned([(e.prompt, e.answer) for e in examples]),
             labels=torch.tensor([token for e in examples for token in e.answer]),
             weights=(1 / lengths)[owners],
             owners=owners,
-            distilled=distilled[owners],
+            distilled=torch.tensor([e.distilled for e in examples])[owners],
             tasks=[e.turn.task for e in examples],
             n_turns=self.plan.global_batch // self._world,
             teacher=_questioned(as_text) if as_text else None,
@@ -197,4 +198,4 @@ def _questioned(pairs: list[tuple[list[Segment], list[int]]]) -> Questioned:
     length = packed.ids.shape[1]
     starts = [row * length + n_positions(prompt) - 1 for row, (prompt, _) in enumerate(pairs)]
     places = [start + i for start, (_, answer) in zip(starts, pairs, strict=True) for i in range(len(answer))]
-    return Questioned(packed, torch.tensor(places))
+    return Questioned(packed, torch.tensor(places, dtype=torch.long))

@@ -1,0 +1,91 @@
+"""Both stages from the command line, on a tiny LLM."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from services.cli import main
+from textpro.bundle import Bundle
+from textpro.config import BundleConfig
+from textpro.data.turns import DISTILLATION, Turn, TurnsWriter, place
+
+COMMON = ["--steps", "4", "--global-batch", "4", "--dtype", "float32", "--save-every", "2", "--lr", "1e-2"]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A bundle whose encoder nobody reads."""
+    path = tmp_path / "source"
+    (path / "encoder").mkdir(parents=True)
+    whisper = {"model_type": "whisper", "d_model": 6, "encoder_layers": 2, "decoder_layers": 2, "num_mel_bins": 80}
+    (path / "encoder" / "config.json").write_text(json.dumps(whisper))
+    (path / "encoder" / "tokenizer.json").write_text("{}")
+    (path / "encoder" / "model.safetensors").write_bytes(b"")
+    BundleConfig(name="source", tap="decoder.1").save(path / "textpro.json")
+    return path
+
+
+@pytest.fixture
+def turns(tmp_path: Path) -> Path:
+    prosody = {f"c{i}": torch.randn(3, 6) for i in range(8)}
+    made = [Turn(f"t{i}", DISTILLATION, "Hi!" * (i + 1), "Hello.", prosody=place(0, f"c{i}")) for i in range(8)]
+    TurnsWriter(tmp_path / "turns").add(0, made, prosody)
+    return tmp_path / "turns"
+
+
+def command(stage: str, bundle: Path, llm: Path, turns: Path, out: Path, *more: str) -> list[str]:
+    where = ["--bundle", str(bundle), "--llm", str(llm), "--turns", f"{turns}:1.5", "--out", str(out)]
+    return ["train", stage, *where, *COMMON, *more]
+
+
+def test_align_then_joint_make_a_bundle_with_projector_and_adapter(
+    source: Path, turns: Path, tiny_llm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command("align", source, tiny_llm, turns, tmp_path / "a", "--layout", "interleaved")) == 0
+    aligned = Bundle.load(capsys.readouterr().out.strip())
+    assert aligned.describe()["has"] == ["projector"]
+    assert aligned.config.layout == "interleaved"
+    lora = ("--lora-rank", "2", "--alpha", "0.5", "--name", "made")
+    joint = command("joint", aligned.path, tiny_llm, turns, tmp_path / "b", *lora)
+    assert main(joint) == 0
+    bundle = Bundle.load(tmp_path / "b" / "bundle")
+    assert bundle.describe()["has"] == ["projector", "adapter"]
+    assert (bundle.config.name, bundle.config.layout, bundle.config.llm) == ("made", "interleaved", str(tiny_llm))
+    assert bundle.config.made_from["align"] == bundle.config.made_from["lora"] == "4 updates of 4 turns"
+    fingerprint = bundle.fingerprint
+    assert main(joint) == 0  # a finished run only writes its bundle again
+    assert Bundle.load(bundle.path).fingerprint == fingerprint
+
+
+def test_a_run_goes_on_with_its_own_settings_only(
+    source: Path, turns: Path, tiny_llm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    align = command("align", source, tiny_llm, turns, tmp_path / "a")
+    assert main([*align, "--stop-after", "2"]) == 0
+    assert main([*align, "--seed", "1"]) == 1
+    assert "seed was 0 and is 1" in capsys.readouterr().err
+    assert main([*align, "--positions", "100"]) == 0
+    assert main(command("align", tmp_path / "a" / "bundle", tiny_llm, turns, tmp_path / "a")) == 1
+    assert "choose another --out" in capsys.readouterr().err
+
+
+def test_all_weights_shared_by_two_processes_train_as_by_one(
+    source: Path, turns: Path, tiny_llm: Path, tmp_path: Path
+) -> None:
+    full = ("--full", "--alpha", "0.5", "--positions", "150")
+    assert main(command("joint", source, tiny_llm, turns, tmp_path / "one", *full)) == 0
+    two = command("joint", source, tiny_llm, turns, tmp_path / "two", *full, "--processes", "2")
+    for stop in (["--stop-after", "2"], []):
+        done = subprocess.run([sys.executable, "-m", "services.cli", *two, *stop], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert [path.name for path in (tmp_path / "two").glob("checkpoint-*")] == ["checkpoint-4"]
+    for name in ("llm/model.safetensors", "projector.safetensors"):
+        one, shared = (load_file(tmp_path / out / "bundle" / name) for out in ("one", "two"))
+        assert one.keys() == shared.keys()
+        for key, value in one.items():
+            torch.testing.assert_close(shared[key], value, rtol=1e-4, atol=1e-5, msg=key)
