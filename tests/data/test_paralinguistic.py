@@ -90,6 +90,7 @@ def test_no_word_means_two_labels(about: Attribute) -> None:
         ("(A) Calm", ("calm", "sad"), "calm"),
         ("The answer is B.", ("calm", "sad"), "sad"),
         ("A calm voice.", ("sad", "calm"), "calm"),
+        ("The answer is A calm one.", ("sad", "calm"), "calm"),
         ("D. Angry", ("calm", "sad"), None),
         ("You sound upset.", ("calm", "upset"), "upset"),
         ("You sound furious.", ("calm", "upset"), "upset"),

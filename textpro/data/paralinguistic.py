@@ -19,7 +19,10 @@ LETTERS = "ABCD"
 
 _FOLDER = TEXT_FOLDER / "paralinguistic"
 _OFFER = re.compile(r"\[([^]]+)]")
-_LETTER = re.compile(r"\W*([A-D])(?:[.):,]|\s*$)|.*\b(?i:answer|option|choice)(?i: is)?:? *\(?([A-D])\b", re.DOTALL)
+# `B. Sad`, `(B)`, `The answer is B`; not `A calm voice`.
+_LETTER = re.compile(
+    r"\W*([A-D])(?:[.):,]|\s*$)|.*\b(?i:answer|option|choice)(?i: is)?:? *\(?([A-D])\b(?!\s+[a-z])", re.DOTALL
+)
 _ARTICLE = re.compile(r"(?:an?|the) ", re.IGNORECASE)
 
 

@@ -2,11 +2,11 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self, cast
+from typing import Any, Protocol, Self, TypeVar, cast
 
 import httpx
 import torch
@@ -18,6 +18,7 @@ from textpro.packing import buckets
 
 TIMEOUT_S = 600.0
 CONNECT_RETRIES = 5
+T = TypeVar("T")
 # Not after the number of a list's entry.
 _SENTENCE = re.compile(r".*(?<!\d)[.!?][\"')\]]*(?=\s|$)", re.DOTALL)
 
@@ -130,20 +131,10 @@ class LocalTeacher:
 class ServerTeacher:
     """An OpenAI-compatible server, such as `vllm serve`, asked by a bounded number of threads."""
 
-    def __init__(
-        self,
-        url: str,
-        sampling: Sampling,
-        *,
-        model: str | None = None,
-        concurrency: int = 32,
-        api_key: str | None = None,
-    ) -> None:
+    def __init__(self, url: str, sampling: Sampling, *, model: str | None = None, concurrency: int = 32) -> None:
         """url: with or without the `/v1`. model: default the first that the server names. Raises TeacherError."""
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._client = httpx.Client(
             base_url=url.rstrip("/").removesuffix("/v1") + "/v1",
-            headers=headers,
             timeout=TIMEOUT_S,
             transport=httpx.HTTPTransport(retries=CONNECT_RETRIES, limits=httpx.Limits(max_connections=concurrency)),
         )
@@ -163,16 +154,20 @@ class ServerTeacher:
             "temperature": self.sampling.temperature,
             "seed": _seed(self.sampling.seed, text),
         }
-        choice = self._request("POST", "chat/completions", lambda reply: reply["choices"][0], json=body)
-        return Reply(str(choice["message"]["content"] or ""), choice["finish_reason"] != "length")
+        return self._request("POST", "chat/completions", _reply, json=body)
 
-    def _request(self, method: str, path: str, read: Any, **content: Any) -> Any:
+    def _request(self, method: str, path: str, read: Callable[[Any], T], **content: Any) -> T:
         try:
             response = self._client.request(method, path, **content)
             response.raise_for_status()
             return read(response.json())
         except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError) as error:
             raise TeacherError(f"the teacher at {self._client.base_url}{path} failed: {error!r}") from error
+
+
+def _reply(completion: Any) -> Reply:
+    choice = completion["choices"][0]
+    return Reply(str(choice["message"]["content"] or ""), choice["finish_reason"] != "length")
 
 
 def _seed(seed: int, of: object) -> int:
