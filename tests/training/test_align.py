@@ -156,3 +156,6 @@ def test_a_checkpoint_of_another_model_is_refused(tiny_llm: Path, chats: Path, t
     slm.projector.output.bias = None
     with pytest.raises(TrainingError, match="checkpoint holds"):
         align(slm, batches, tmp_path, stage(1), ACCELERATOR)
+    (tmp_path / "checkpoint.json").write_text("{}")
+    with pytest.raises(TrainingError, match="share the weights"):
+        align(slm, batches, tmp_path, stage(1), ACCELERATOR)

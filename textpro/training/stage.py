@@ -12,11 +12,12 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from textpro.data.turns import DISTILLATION
+from textpro.errors import TrainingError
 from textpro.losses import kd_ce, kd_kl
 from textpro.training.interruption import Interruption
 from textpro.training.loop import RunLog, Schedule, load_checkpoint, save_checkpoint
 from textpro.training.optimizer import FlatAdamW
-from textpro.training.sharded import ShardedAdamW
+from textpro.training.sharded import POINTER, ShardedAdamW
 from textpro.training.turn_batches import Questioned, TurnBatch, TurnBatches
 
 Teacher = Callable[[Questioned], Tensor]
@@ -123,10 +124,15 @@ def _add(sums: Sums, parts: Sums) -> None:
 
 
 def _take_up(out: Path, optimizer: Optimizer, accelerator: Accelerator) -> int:
-    if isinstance(optimizer, ShardedAdamW):
+    own, shared = out / "checkpoint.safetensors", out / POINTER
+    sharded = isinstance(optimizer, ShardedAdamW)
+    if (own if sharded else shared).exists():
+        one, several = "one process", "several processes that share the weights"
+        wrote, now = (one, several) if sharded else (several, one)
+        raise TrainingError(f"{out} holds the checkpoint of a run by {wrote}; {now} can't take it up")
+    if sharded:
         return optimizer.load(out, accelerator)
-    path = out / "checkpoint.safetensors"
-    return load_checkpoint(path, optimizer) if path.exists() else 0
+    return load_checkpoint(own, optimizer) if own.exists() else 0
 
 
 def _save(out: Path, step: int, optimizer: Optimizer, accelerator: Accelerator) -> None:
