@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "train a WhisperPro, or an LLM to hear its prosody",
     "plot": "draw a training run's metrics",
     "evaluate": "measure a bundle",
+    "report": "write the tables and charts of measurements",
     "bundle": "describe or export a bundle",
     "config": "show every setting of the three services",
     "doctor": "say what is installed, what is missing and how to get it",

@@ -9,6 +9,7 @@ ACTIONS = {
     "distill": "speak texts and have the LLM answer what was heard",
     "paralinguistic": "ask about the voices of a labelled corpus",
     "questions": "print the questions about a voice that a user would say",
+    "quiz": "print questions of everyday knowledge",
 }
 
 

@@ -1,19 +1,20 @@
-"""Measures a bundle: word error rate on a corpus with a manifest, or how much of the voice its prosody holds."""
+"""Measures a bundle: word error rate, how much of the voice its prosody holds, and what its LLM makes of speech."""
 
 import argparse
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from services.cli import evaluate_slm, hearing
+
 if TYPE_CHECKING:  # the command line must stay instant
-    from textpro.decoding import SpeechDecoder
     from textpro.evaluation.transcribers import Transcriber
 
 ENGINES = ("textpro", "faster-whisper", "pytorch")
 LABELS = ("engine", "held_out", "accent")
-PROBED = ("gender", "accent", "pitch", "rate")
+MEASURED = ("f0", "energy")
+PROBED = ("gender", "accent", "pitch", "rate", *MEASURED)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -27,18 +28,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     wer.set_defaults(run=run_wer)
     probing = measures.add_parser("probing", help="small classifiers on pooled prosody (paper 4.1)")
     _add_common(probing)
-    probing.add_argument("--label", action="append", metavar="LABEL", help=f"default: {', '.join(PROBED)}")
+    probing.add_argument(
+        "--label",
+        action="append",
+        metavar="LABEL",
+        help=f"default: {', '.join(PROBED)}; {' and '.join(MEASURED)} are measured from the audio",
+    )
     probing.add_argument("--hidden", type=int, help="width of a hidden layer (default: none, a linear probe)")
     probing.set_defaults(run=run_probing)
+    evaluate_slm.add(measures)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--manifest", type=Path, required=True, help="manifest.jsonl of the corpus")
-    parser.add_argument(
-        "--bundle", default="embedded", help="embedded, a directory or a hub name (default: %(default)s)"
-    )
-    parser.add_argument("--compute-type", default="float32", help="CTranslate2's arithmetic (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=1)
+    hearing.configure(parser)
+    parser.add_argument("--name", help="what tables call it (default: the bundle as it is named here)")
     parser.add_argument("--limit", type=int, metavar="N", help="a random choice of so many clips")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
@@ -53,25 +57,28 @@ def run_wer(args: argparse.Namespace) -> int:
         args.manifest, transcriber, by=args.by or LABELS, snr_db=args.snr, limit=args.limit, seed=args.seed
     )
     print(report.table())
-    _write(args, {score.label: asdict(score) | {"wer": score.wer} for score in report.scores})
+    _write(args, "wer", {score.label: asdict(score) | {"wer": score.wer} for score in report.scores})
     return 0
 
 
 def run_probing(args: argparse.Namespace) -> int:
     """Prints one row a label: accuracy, its deviation over the runs, the chance level."""
-    from textpro.evaluation.probing import ProbeConfig, pooled_prosody, probe
+    from textpro.evaluation.probing import ProbeConfig, measured_labels, pooled_prosody, probe
 
-    features, clips = pooled_prosody(args.manifest, _decoder(args), limit=args.limit, seed=args.seed)
+    features, clips = pooled_prosody(args.manifest, hearing.load(args), limit=args.limit, seed=args.seed)
     results = {}
     print(f"{'label':<14}{'accuracy':>9}{'±':>7}{'chance':>8}{'clips':>8}{'classes':>9}")
     for label in args.label or PROBED:
-        rows = [i for i, clip in enumerate(clips) if label in clip.labels]
-        found = probe(features[rows], [clips[i].labels[label] for i in rows], ProbeConfig(hidden=args.hidden))
+        values = (
+            measured_labels(args.manifest, clips, label) if label in MEASURED else [c.labels.get(label) for c in clips]
+        )
+        rows = [i for i, value in enumerate(values) if value is not None]
+        found = probe(features[rows], [values[i] for i in rows], ProbeConfig(hidden=args.hidden))
         print(
             f"{label:<14}{found.accuracy:>9.1%}{found.deviation:>7.1%}{found.chance:>8.1%}{found.clips:>8}{found.classes:>9}"
         )
         results[label] = asdict(found)
-    _write(args, results)
+    _write(args, "probing", results)
     return 0
 
 
@@ -81,7 +88,7 @@ def _transcriber(args: argparse.Namespace) -> "Transcriber":
     from textpro.evaluation.transcribers import FasterWhisper, TorchWhisper
 
     if args.engine == "textpro":
-        return _decoder(args)
+        return hearing.load(args)
     bundle = Bundle.load(args.bundle)
     if args.engine == "pytorch":
         return TorchWhisper(bundle)
@@ -89,19 +96,9 @@ def _transcriber(args: argparse.Namespace) -> "Transcriber":
     return FasterWhisper(bundle, cache=cache, compute_type=args.compute_type, threads=args.threads)
 
 
-def _decoder(args: argparse.Namespace) -> "SpeechDecoder":
-    from services.encoder.settings import EncoderSettings
-    from textpro.bundle import Bundle
-    from textpro.decoding import SpeechDecoder
-
-    cache = EncoderSettings.load().cache
-    return SpeechDecoder.load(
-        Bundle.load(args.bundle), cache=cache, compute_type=args.compute_type, threads=args.threads
-    )
-
-
-def _write(args: argparse.Namespace, numbers: Mapping[str, object]) -> None:
+def _write(args: argparse.Namespace, measure: str, numbers: Mapping[str, object]) -> None:
     if args.json is not None:
-        head = {"bundle": args.bundle, "manifest": str(args.manifest), "limit": args.limit, "seed": args.seed}
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(head | {"results": numbers}, indent=2) + "\n")
+        from textpro.evaluation import results
+
+        run = results.Run(measure, args.seed, system=args.name or args.bundle, numbers=numbers)
+        results.write(args.json, run, bundle=args.bundle, manifest=str(args.manifest), limit=args.limit)

@@ -1,8 +1,12 @@
+import wave
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from textpro.data.manifest import Clip
 from textpro.errors import TrainingError
-from textpro.evaluation.probing import ProbeConfig, probe, quantile_bins
+from textpro.evaluation.probing import ProbeConfig, measured_labels, probe, quantile_bins, splits
 
 QUICK = ProbeConfig(seeds=2, max_epochs=100)
 
@@ -60,3 +64,25 @@ def test_numbers_are_probed_by_their_quantiles() -> None:
     found = probe(hertz[:, None].astype(np.float32), hertz.tolist(), ProbeConfig(hidden=16, seeds=1, max_epochs=30))
     assert found.classes == 10
     assert found.accuracy > 2 * found.chance
+
+
+def test_every_part_of_a_split_has_every_classs_share() -> None:
+    classes = np.random.default_rng(0).permutation([0] * 500 + [1] * 100 + [2] * 10)
+    made = splits(classes, ProbeConfig(), seed=0)
+    assert sorted(np.concatenate([split.test for split in made])) == list(range(610))
+    for split in made:
+        parts = (split.train, split.validation, split.test)
+        assert sorted(np.concatenate(parts)) == list(range(610))
+        assert [np.bincount(classes[part]).tolist() for part in parts] == [[350, 70, 7], [50, 10, 1], [100, 20, 2]]
+
+
+def test_pitch_is_measured_from_the_audio(tmp_path: Path) -> None:
+    time_s = np.arange(8000) / 16_000
+    for name, samples in (("tone", 8000 * np.sin(2 * np.pi * 200 * time_s)), ("silence", 0 * time_s)):
+        with wave.open(str(tmp_path / f"{name}.wav"), "wb") as file:
+            file.setparams((1, 2, 16_000, 0, "NONE", ""))
+            file.writeframes(samples.astype("<i2").tobytes())
+    clips = [Clip(name, f"{name}.wav", "", 0.5) for name in ("tone", "silence")]
+    hertz, none = measured_labels(tmp_path / "manifest.jsonl", clips, "f0")
+    assert hertz == pytest.approx(200, rel=0.01)
+    assert none is None

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from textpro.data.manifest import Clip, read, resolve
 from textpro.decoding import SpeechDecoder
 from textpro.errors import TrainingError
+from textpro.evaluation.acoustics import measured
 from textpro.training.batches import read_pcm
 
 BATCH = 16
@@ -72,6 +73,11 @@ def pooled_prosody(
     return np.array(rows, dtype=np.float32).reshape(-1, decoder.width), kept
 
 
+def measured_labels(manifest: Path, clips: Sequence[Clip], name: str) -> list[float | None]:
+    """`f0` or `energy` of clips from their audio (acoustics.py); None where a clip has none."""
+    return [measured(read_pcm(resolve(manifest, clip))).get(name) for clip in clips]
+
+
 def quantile_bins(values: Sequence[float], n_bins: int = 10) -> np.ndarray:
     """Continuous values as the number of their quantile bin, as the paper does for F0 and energy."""
     edges = np.quantile(np.asarray(values), np.linspace(0, 1, n_bins + 1)[1:-1])
@@ -93,38 +99,42 @@ def probe(features: np.ndarray, labels: Sequence[object], config: ProbeConfig | 
         raise TrainingError(
             f"probing needs two classes with {config.folds} clips each; found {dict(zip(names, counts, strict=True))}"
         )
-    splits = [split for seed in range(config.seeds) for split in _splits(classes, config, seed)]
-    scores = _Runs(features, classes, splits, config).accuracy()
+    runs = [split for seed in range(config.seeds) for split in splits(classes, config, seed)]
+    scores = _Runs(features, classes, runs, config).accuracy()
     share = float(counts.max() / counts.sum())
-    return ProbeResult(float(scores.mean()), float(scores.std()), share, len(classes), len(names), len(splits))
+    return ProbeResult(float(scores.mean()), float(scores.std()), share, len(classes), len(names), len(runs))
 
 
 @dataclass(frozen=True)
-class _Split:
+class Split:
+    """Which clips a run learns from, stops by, and is judged by."""
+
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
 
 
-def _splits(classes: np.ndarray, config: ProbeConfig, seed: int) -> list[_Split]:
-    """Shuffled folds with every class's share in each, and a validation set out of the rest."""
+def splits(classes: np.ndarray, config: ProbeConfig, seed: int) -> list[Split]:
+    """Shuffled folds, and a validation set out of the rest, with every class's share in each."""
     rng = np.random.default_rng(seed)
     fold = np.empty(len(classes), dtype=int)
     for c in np.unique(classes):
         members = rng.permutation(np.flatnonzero(classes == c))
         fold[members] = (np.arange(len(members)) + rng.integers(config.folds)) % config.folds
-    splits: list[_Split] = []
+    made: list[Split] = []
     for k in range(config.folds):
         rest = rng.permutation(np.flatnonzero(fold != k))
-        n_validation = max(1, round(config.validation * len(classes)))
-        splits.append(_Split(rest[n_validation:], rest[:n_validation], np.flatnonzero(fold == k)))
-    return splits
+        validates = np.zeros(len(classes), dtype=bool)
+        for c, count in enumerate(np.bincount(classes)):
+            validates[rest[classes[rest] == c][: max(1, round(config.validation * count))]] = True
+        made.append(Split(rest[~validates[rest]], rest[validates[rest]], np.flatnonzero(fold == k)))
+    return made
 
 
 class _Runs:
     """R probes as one batched network: weights (R, in, out), so that a run is a row and no run sees another."""
 
-    def __init__(self, features: np.ndarray, classes: np.ndarray, splits: list[_Split], config: ProbeConfig) -> None:
+    def __init__(self, features: np.ndarray, classes: np.ndarray, splits: list[Split], config: ProbeConfig) -> None:
         self.config = config
         self.generator = torch.Generator().manual_seed(0)
         # Standardised over all clips: a probe asks what is there, not in what units.

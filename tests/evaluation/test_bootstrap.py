@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+
+from textpro.evaluation.bootstrap import Interval, StatisticsError, interval
+
+
+def test_the_interval_covers_the_true_mean_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    made = [interval([rng.random((1, 200)) < 0.7], draws=500) for _ in range(200)]
+    assert 0.9 <= np.mean([one.low <= 0.7 <= one.high for one in made]) <= 0.99
+
+
+def test_it_covers_the_mean_over_seeds_that_differ() -> None:
+    rng = np.random.default_rng(1)
+    hits = 0
+    for _ in range(100):
+        rates = rng.normal(0.6, 0.1, size=8)[:, None]
+        made = interval([rng.random((8, 300)) < rates], draws=500)
+        hits += made.low <= 0.6 <= made.high
+    assert hits >= 80
+
+
+def test_what_is_the_same_everywhere_has_no_width() -> None:
+    assert interval([np.zeros((3, 50))]) == Interval(0.0, 0.0, 0.0)
+
+
+def test_more_items_make_it_narrower() -> None:
+    few, many = (interval([np.arange(n)[None] % 2]) for n in (50, 5000))
+    assert many.high - many.low < 0.2 * (few.high - few.low)
+
+
+def test_groups_count_the_same_whatever_their_size() -> None:
+    made = interval([np.ones((1, 10)), np.zeros((1, 990))])
+    assert (made.mean, made.low, made.high) == pytest.approx((0.5, 0.5, 0.5))
+
+
+def test_the_same_values_give_the_same_interval() -> None:
+    values = np.random.default_rng(2).random((2, 40))
+    assert interval([values]) == interval([values])
+
+
+@pytest.mark.parametrize("groups", [[], [np.zeros((1, 0))], [np.zeros((0, 3))], [np.zeros((1, 3)), np.zeros((2, 3))]])
+def test_nothing_and_unequal_seeds_are_refused(groups: list[np.ndarray]) -> None:
+    with pytest.raises(StatisticsError):
+        interval(groups)

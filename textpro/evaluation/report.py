@@ -1,0 +1,201 @@
+"""The tables and charts of an evaluation, Markdown and SVG, from the results of several systems and seeds."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+import numpy as np
+
+from textpro.evaluation.bootstrap import Interval, StatisticsError, interval
+from textpro.evaluation.chart import bar_chart, svg
+from textpro.evaluation.results import CASCADE, TOPLINE, Outcome, Run
+
+MODALITY_GAP, PARALINGUISTIC, PROBING, WER = "modality-gap", "paralinguistic", "probing", "wer"
+TITLES = {
+    MODALITY_GAP: "Modality gap",
+    PARALINGUISTIC: "Paralinguistic understanding",
+    PROBING: "Probing",
+    WER: "Word error rate",
+}
+LIKELIHOOD, GENERATED, TONE, FACTS = "likelihood", "generated", "tone", "facts"
+FORMS = {
+    "continuation": "options as continuations",
+    "letter": "options by letter",
+    LIKELIHOOD: "options by likelihood",
+    GENERATED: "in its own words",
+    TONE: "the answer about the voice follows the prosody",
+    FACTS: "the answer about facts stays",
+}
+AVERAGE = "average"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells in percent; None where nothing was measured. drawn: whether it is a chart too, a group a column."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: Mapping[str, Sequence[Interval | None]]
+    note: str = ""
+    drawn: bool = True
+
+    def markdown(self) -> str:
+        head = ["", *self.columns]
+        lines = [f"### {self.title}", "", _row(head), _row(["---", *["---:"] * len(self.columns)])]
+        lines += [_row([name, *map(_cell, cells)]) for name, cells in self.rows.items()]
+        return "\n".join([*lines, *(["", self.note] if self.note else []), ""])
+
+    def chart(self) -> Element:
+        bars = {name: [cell.mean if cell else None for cell in cells] for name, cells in self.rows.items()}
+        whiskers = {name: [(c.low, c.high) if c else None for c in cells] for name, cells in self.rows.items()}
+        return bar_chart(self.title, self.columns, bars, intervals=whiskers, y_label="%")
+
+
+@dataclass(frozen=True)
+class Hits:
+    """What one system got right in one form. hits: (S, n), a row a seed; ids and tasks: n, in the same order."""
+
+    ids: tuple[str, ...]
+    tasks: tuple[str, ...]
+    hits: np.ndarray
+    chance: float
+
+    def accuracy(self, *, task: str | None = None) -> Interval:
+        return interval([self.hits[:, self._of(task)]]).times(100)
+
+    def average(self) -> Interval:
+        """Every task counts the same."""
+        return interval([self.hits[:, self._of(task)] for task in dict.fromkeys(self.tasks)]).times(100)
+
+    def gap(self, topline: "Hits", *, task: str | None = None) -> Interval:
+        """The topline's accuracy minus ours, question by question. Raises StatisticsError for other questions."""
+        if self.ids != topline.ids:
+            raise StatisticsError("the topline was asked other questions; evaluate both on the same speech")
+        return interval([(topline.hits.mean(axis=0) - self.hits)[:, self._of(task)]]).times(100)
+
+    def _of(self, task: str | None) -> np.ndarray:
+        return np.array([task in (None, own) for own in self.tasks])
+
+
+def collect(runs: Iterable[Run], measure: str) -> dict[str, dict[str, Hits]]:
+    """The hits of each form and system, its runs as rows; questions that some run lacks are left out."""
+    found: dict[str, dict[str, list[Sequence[Outcome]]]] = {}
+    for run in runs:
+        for answers in run.answers if run.measure == measure else ():
+            found.setdefault(answers.form, {}).setdefault(answers.system, []).append(answers.outcomes)
+    return {
+        form: {system: _hits(systems[system]) for system in sorted(systems, key=_order)}
+        for form, systems in found.items()
+    }
+
+
+def _order(system: str) -> tuple[int, str]:
+    return ([TOPLINE, CASCADE].index(system) if system in (TOPLINE, CASCADE) else 2), system
+
+
+def _hits(seeds: Sequence[Sequence[Outcome]]) -> Hits:
+    by_id = [{outcome.id: outcome for outcome in seed} for seed in seeds]
+    common = [id for id in sorted(by_id[0]) if all(id in seed for seed in by_id)]
+    first = [by_id[0][id] for id in common]
+    hits = np.array([[seed[id].hit for id in common] for seed in by_id], dtype=float)
+    chance = float(np.mean([1 / outcome.options for outcome in first])) if first else 0.0
+    return Hits(tuple(common), tuple(outcome.task for outcome in first), hits, chance)
+
+
+def modality_gap(runs: Sequence[Run]) -> list[Table]:
+    """Accuracy and gap of each system, in whole and by topic (paper table 3)."""
+    tables: list[Table] = []
+    for form, systems in collect(runs, MODALITY_GAP).items():
+        topline = systems.get(TOPLINE)
+        rows = {name: [hits.accuracy(), _gap(hits, topline)] for name, hits in systems.items()}
+        tables.append(Table(f"Modality gap, {FORMS.get(form, form)}", ("accuracy", "gap"), rows, _note(systems)))
+        topics = {topic: None for hits in systems.values() for topic in hits.tasks}
+        columns = tuple(systems)
+        by_topic = {
+            topic: [hits.accuracy(task=topic) if topic in hits.tasks else None for hits in systems.values()]
+            for topic in sorted(topics)
+        }
+        tables.append(Table(f"Accuracy by topic, {FORMS.get(form, form)}", columns, by_topic, drawn=False))
+    return tables
+
+
+def _gap(hits: Hits, topline: Hits | None) -> Interval | None:
+    return hits.gap(topline) if topline is not None and hits is not topline else None
+
+
+def paralinguistic(runs: Sequence[Run]) -> list[Table]:
+    """Accuracy of each system for each attribute (paper table 5), and the exchange test."""
+    tables: list[Table] = []
+    for form, systems in collect(runs, PARALINGUISTIC).items():
+        title = FORMS.get(form, form)
+        if form == FACTS:  # of knowledge, not of attributes
+            rows: dict[str, list[Interval | None]] = {name: [hits.accuracy()] for name, hits in systems.items()}
+            tables.append(Table(f"Exchanged prosody: {title}", ("all",), rows, _note(systems)))
+            continue
+        tasks = sorted({task for hits in systems.values() for task in hits.tasks})
+        rows = {
+            name: [*(hits.accuracy(task=task) if task in hits.tasks else None for task in tasks), hits.average()]
+            for name, hits in systems.items()
+        }
+        heading = "Exchanged prosody" if form == TONE else TITLES[PARALINGUISTIC]
+        tables.append(Table(f"{heading}: {title}", (*tasks, AVERAGE), rows, _note(systems)))
+    return tables
+
+
+def measured(
+    runs: Sequence[Run], measure: str, title: str, value: Callable[[Mapping[str, float]], float]
+) -> list[Table]:
+    """A measure without choices: a system's number for each label, with the range over its runs."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for run in runs:
+        for label, numbers in run.numbers.items() if run.measure == measure else ():
+            found.setdefault(run.system, {}).setdefault(label, []).append(value(numbers))
+    labels = tuple(dict.fromkeys(label for row in found.values() for label in row))
+    rows = {system: [_range(row[label]) if label in row else None for label in labels] for system, row in found.items()}
+    return [Table(title, labels, rows, "± is half the range over runs here.")] if rows else []
+
+
+def _range(values: Sequence[float]) -> Interval:
+    return Interval(float(np.mean(values)), min(values), max(values))
+
+
+def tables(runs: Sequence[Run]) -> dict[str, list[Table]]:
+    """All that the runs tell, by measure."""
+    made = {
+        MODALITY_GAP: modality_gap(runs)
+        + measured(runs, MODALITY_GAP, "What changed for typed text", lambda numbers: numbers["kl"]),
+        PARALINGUISTIC: paralinguistic(runs),
+        PROBING: measured(runs, PROBING, "Probing: accuracy", lambda numbers: 100 * numbers["accuracy"]),
+        WER: measured(runs, WER, "Word error rate", lambda numbers: 100 * numbers["wer"]),
+    }
+    return {measure: found for measure, found in made.items() if found}
+
+
+def write(runs: Sequence[Run], out: Path) -> Path:
+    """Writes `report.md` and a picture a measure into a folder; returns the path of the first."""
+    out.mkdir(parents=True, exist_ok=True)
+    parts = ["# Results", "", "Percent, ± half of the 95 % interval (bootstrap over questions and seeds).", ""]
+    for measure, found in tables(runs).items():
+        picture = out / f"{measure}.svg"
+        picture.write_text(svg(*(table.chart() for table in found if table.drawn)), encoding="utf-8")
+        parts += [f"## {TITLES[measure]}", "", *(table.markdown() for table in found)]
+        parts += [f"![{TITLES[measure]}]({picture.name})", ""]
+    path = out / "report.md"
+    path.write_text("\n".join(parts), encoding="utf-8")
+    return path
+
+
+def _note(systems: Mapping[str, Hits]) -> str:
+    seeds = ", ".join(f"{name} {len(hits.hits)}" for name, hits in systems.items())
+    count = max(len(hits.ids) for hits in systems.values())
+    chance = np.mean([hits.chance for hits in systems.values()])
+    return f"{count} questions; chance {100 * chance:.0f} %. Runs: {seeds}."
+
+
+def _cell(value: Interval | None) -> str:
+    return "–" if value is None else f"{value.mean:.1f} ± {(value.high - value.low) / 2:.1f}"
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
