@@ -231,6 +231,7 @@ def _batches(
         recipe.plan,
         n_mels=model.whisper.config.num_mel_bins,
         multilingual=bool(getattr(model.whisper.generation_config, "is_multilingual", False)),
+        with_target=bool(recipe.mel),
     )
     loader = DataLoader(dataset, batch_size=None, sampler=sampler, num_workers=recipe.workers)
     if not recipe.decoder_clips:
@@ -241,7 +242,6 @@ def _batches(
         loader,
         lambda batch: encode(encoder, batch.mel.to(accelerator.device, dtype)),
         n_clips=min(recipe.decoder_clips, len(clips) // world),
-        keep_target=bool(recipe.mel),
         seed=recipe.plan.seed,
         first_step=first_step,
         visible=accelerator.is_main_process,
