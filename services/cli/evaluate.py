@@ -38,6 +38,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "--bundle", default="embedded", help="embedded, a directory or a hub name (default: %(default)s)"
     )
     parser.add_argument("--compute-type", default="float32", help="CTranslate2's arithmetic (default: %(default)s)")
+    parser.add_argument("--beam-size", type=int, default=1, help="1 is the greedy search (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--limit", type=int, metavar="N", help="a random choice of so many clips")
     parser.add_argument("--seed", type=int, default=0)
@@ -84,19 +85,27 @@ def _transcriber(args: argparse.Namespace) -> "Transcriber":
         return _decoder(args)
     bundle = Bundle.load(args.bundle)
     if args.engine == "pytorch":
-        return TorchWhisper(bundle)
-    cache = EncoderSettings.load().cache
-    return FasterWhisper(bundle, cache=cache, compute_type=args.compute_type, threads=args.threads)
+        return TorchWhisper(bundle, beam_size=args.beam_size)
+    return FasterWhisper(
+        bundle,
+        cache=EncoderSettings.load().cache,
+        compute_type=args.compute_type,
+        threads=args.threads,
+        beam_size=args.beam_size,
+    )
 
 
 def _decoder(args: argparse.Namespace) -> "SpeechDecoder":
     from services.encoder.settings import EncoderSettings
     from textpro.bundle import Bundle
-    from textpro.decoding import SpeechDecoder
+    from textpro.decoding import DecodingOptions, SpeechDecoder
 
-    cache = EncoderSettings.load().cache
     return SpeechDecoder.load(
-        Bundle.load(args.bundle), cache=cache, compute_type=args.compute_type, threads=args.threads
+        Bundle.load(args.bundle),
+        cache=EncoderSettings.load().cache,
+        compute_type=args.compute_type,
+        threads=args.threads,
+        options=DecodingOptions(beam_size=args.beam_size),
     )
 
 
