@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The embedded WhisperPro, from nothing: synthetic speech, training in three stages, evaluation. The weights that ship
-# stop after the second stage (docs/experiments.md has their history). Interrupted, it goes on where it was.
+# The embedded WhisperPro, from nothing: synthetic speech, training in four stages, evaluation. docs/experiments.md has
+# the history of the weights that ship. Interrupted, it goes on where it was.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 TEXTPRO=${TEXTPRO:-$PWD/.venv/bin/textpro}
@@ -9,7 +9,8 @@ CLIPS=${CLIPS:-250000}
 PROCESSES=${PROCESSES:-2}
 RECOGNITION_STEPS=${RECOGNITION_STEPS:-13000}
 DECODER_STEPS=${DECODER_STEPS:-8000}
-VOICE_STEPS=${VOICE_STEPS:-1900}
+NOISE_STEPS=${NOISE_STEPS:-7800}
+VOICE_STEPS=${VOICE_STEPS:-3600}
 export OMP_NUM_THREADS=1
 
 echo "== speech: training sentences in the voices training hears, test sentences in both kinds of voices"
@@ -29,10 +30,14 @@ echo "== 2: the decoder alone learns to spell, from clips encoded once"
 "${train[@]}" --out "$OUT/decoder" --from "$OUT/recognition/bundle" --decoder-clips 60000 --batch-seconds 50 \
   --steps "$DECODER_STEPS" --lr 1e-3 --warmup 150 --decay line
 
-echo "== 3: the mel loss joins in (λ = 5), and a twin without it"
+echo "== 3: all weights again, for noise and flite are the encoder's"
+"${train[@]}" --out "$OUT/noise" --from "$OUT/decoder/bundle" --mel 0 --ctc 0.3 --steps "$NOISE_STEPS" --lr 8e-4 \
+  --warmup 200 --decay line
+
+echo "== 4: the decoder alone learns to keep the voice (mel loss, λ = 5), and a twin without that loss"
 for mel in 5 0; do
-  "${train[@]}" --out "$OUT/mel_$mel" --from "$OUT/decoder/bundle" --mel "$mel" --mel-share 0.34 \
-    --steps "$VOICE_STEPS" --lr 4e-4 --warmup 100 --decay line
+  "${train[@]}" --out "$OUT/mel_$mel" --from "$OUT/noise/bundle" --decoder-clips 36000 --batch-seconds 50 \
+    --mel "$mel" --mel-share 0.5 --steps "$VOICE_STEPS" --lr 8e-4 --warmup 150 --decay line
 done
 
 echo "== how well it hears"

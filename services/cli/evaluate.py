@@ -91,9 +91,14 @@ def _transcriber(args: argparse.Namespace) -> "Transcriber":
         return hearing.load(args)
     bundle = Bundle.load(args.bundle)
     if args.engine == "pytorch":
-        return TorchWhisper(bundle)
-    cache = EncoderSettings.load().cache
-    return FasterWhisper(bundle, cache=cache, compute_type=args.compute_type, threads=args.threads)
+        return TorchWhisper(bundle, beam_size=args.beam_size)
+    return FasterWhisper(
+        bundle,
+        cache=EncoderSettings.load().cache,
+        compute_type=args.compute_type,
+        threads=args.threads,
+        beam_size=args.beam_size,
+    )
 
 
 def _write(args: argparse.Namespace, measure: str, numbers: Mapping[str, object]) -> None:

@@ -14,6 +14,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (default: %(default)s)")
     parser.add_argument("--compute-type", default="float32", help="CTranslate2's arithmetic (default: %(default)s)")
+    parser.add_argument("--beam-size", type=int, default=1, help="1 is the greedy search (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="on a CPU (default: %(default)s)")
 
 
@@ -21,7 +22,7 @@ def load(args: argparse.Namespace) -> "SpeechDecoder":
     """Raises BundleError."""
     from services.encoder.settings import EncoderSettings
     from textpro.bundle import Bundle
-    from textpro.decoding import SpeechDecoder
+    from textpro.decoding import DecodingOptions, SpeechDecoder
 
     return SpeechDecoder.load(
         Bundle.load(args.bundle),
@@ -29,4 +30,5 @@ def load(args: argparse.Namespace) -> "SpeechDecoder":
         device=args.device,
         compute_type=args.compute_type,
         threads=args.threads,
+        options=DecodingOptions(beam_size=args.beam_size),
     )

@@ -61,6 +61,7 @@ def _configure_recipe(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--decoder-clips", type=int, default=0, metavar="N", help="freeze the encoder; encode N clips a process once"
     )
+    group.add_argument("--above-tap", action="store_true", help="then train only layers that leave the prosody alone")
     group.add_argument("--batch-seconds", type=float, default=30.0, help="speech in a batch of one process")
     group.add_argument("--augmentation", choices=("full", "mild"), default="full", help="mild suits short runs")
     group.add_argument("--seed", type=int, default=0)
@@ -160,6 +161,7 @@ def _recipe(args: argparse.Namespace) -> "Recipe":
         ctc_until=ALWAYS,
         label_smoothing=0.05 if scratch else 0.0,
         decoder_clips=args.decoder_clips,
+        above_tap=args.above_tap,
         dtype=args.dtype,
         save_every=args.save_every,
         log_every=25,

@@ -59,7 +59,7 @@ def load(settings: EncoderSettings) -> Engine:
     from transformers.utils import logging as transformers_logging
 
     from textpro.bundle import Bundle
-    from textpro.decoding import SpeechDecoder, padded_frames
+    from textpro.decoding import DecodingOptions, SpeechDecoder, padded_frames
 
     transformers_logging.disable_progress_bar()
     bundle = Bundle.load(settings.bundle)
@@ -69,6 +69,7 @@ def load(settings: EncoderSettings) -> Engine:
         compute_type=settings.compute_type,
         threads=settings.n_threads,
         cache=settings.cache,
+        options=DecodingOptions(beam_size=settings.beam_size),
     )
     decoder.warm_up(warm_up_audio())
     return BundleEngine(decoder, padded_frames if bundle.config.variable_length else lambda _: FRAMES_PER_WINDOW)

@@ -26,14 +26,19 @@ from services.encoder.batcher import (
     Tick,
     WakeAt,
 )
-from services.encoder.engine import Engine
+from services.encoder.engine import Engine, warm_up_audio
 from services.runtime.metrics import Metrics
+from textpro.errors import TextProError
 
 if TYPE_CHECKING:
     from textpro.decoding import Decoded
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+
+class ModelBroken(TextProError):
+    """The model fails whatever it is given: the process ends, and whoever started it starts another."""
 
 
 @dataclass
@@ -63,13 +68,13 @@ class Worker:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def run(self, engine: Engine) -> None:
-        """Decodes batches until cancelled."""
+        """Decodes batches until cancelled. Raises ModelBroken when the model fails on what it is known to take."""
         while True:
             tickets = await self._due.get()
             jobs = [self._jobs[ticket] for ticket in tickets if ticket in self._jobs]
             try:
-                if jobs:
-                    await self._decode(engine, jobs)
+                if jobs and await self._decode(engine, jobs):
+                    await self._prove_sound(engine)
             finally:
                 self._on(Finished())
 
@@ -125,7 +130,8 @@ class Worker:
             self._timer.cancel()
         self._timer = None if at_s == NEVER else asyncio.get_running_loop().call_at(at_s, self._on, Tick())
 
-    async def _decode(self, engine: Engine, jobs: list[_Job]) -> None:
+    async def _decode(self, engine: Engine, jobs: list[_Job]) -> bool:
+        """Whether the model failed on an utterance."""
         started_s = asyncio.get_running_loop().time()
         for job in jobs:
             job.started_s = started_s
@@ -133,10 +139,21 @@ class Worker:
         if isinstance(results, BaseException) and len(jobs) > 1:
             # One utterance the model can't take must not fail its neighbours.
             log.warning("a batch failed and runs again one by one", extra={"batch": len(jobs), "error": repr(results)})
+            failed = False
             for job in jobs:
-                self._settle([job], await self._call(engine, [job]))
-            return
+                result = await self._call(engine, [job])
+                self._settle([job], result)
+                failed |= _is_failure(result)
+            return failed
         self._settle(jobs, results)
+        return _is_failure(results)
+
+    async def _prove_sound(self, engine: Engine) -> None:
+        """After a failure: was it the utterance, or the model? A GPU that has failed once fails for ever after."""
+        call = self.on_thread(lambda: engine.decode([warm_up_audio()]))
+        (result,) = await asyncio.gather(call, return_exceptions=True)
+        if _is_failure(result):
+            raise ModelBroken(f"the model fails on the warm-up sound too, it has to be loaded anew: {result!r}")
 
     async def _call(self, engine: Engine, jobs: list[_Job]) -> "list[Decoded] | BaseException":
         audio = [job.audio for job in jobs]
@@ -156,3 +173,8 @@ class Worker:
                 job.answer.set_exception(results)
             else:
                 job.answer.set_result(results[place])
+
+
+def _is_failure(result: object) -> bool:
+    """An error of ours is a refusal: the model is as sound as before."""
+    return isinstance(result, BaseException) and not isinstance(result, TextProError)

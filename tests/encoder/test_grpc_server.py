@@ -11,6 +11,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from services.contracts import encoder_pb2
 from services.contracts.errors import Overloaded, Unavailable
 from services.contracts.status import error_of
+from services.encoder.worker import ModelBroken
 from textpro.errors import AudioError, AudioTooLong, TextProError
 
 pytestmark = pytest.mark.anyio
@@ -212,6 +213,18 @@ async def test_a_model_that_cannot_be_loaded_ends_the_service(served) -> None:
 
     with pytest.RaisesGroup(TextProError, allow_unwrapped=False, flatten_subgroups=True):
         async with served(broken):
+            await asyncio.get_running_loop().create_future()
+
+
+async def test_a_model_that_fails_on_everything_ends_the_service_and_its_error_is_told_inside(served, engine) -> None:
+    def fail(audio, *, language=None):
+        raise RuntimeError("the GPU has fallen off the bus")
+
+    engine.decode = fail
+    with pytest.RaisesGroup(pytest.RaisesExc(ModelBroken, match="bus"), flatten_subgroups=True):
+        async with served(lambda _: engine) as client:
+            await client.healthy()
+            await refused(client.encode(1))
             await asyncio.get_running_loop().create_future()
 
 

@@ -1,7 +1,5 @@
 """Where the LLM comes from, on a tiny Llama."""
 
-import multiprocessing
-from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,7 @@ from tokenizers.models import WordLevel
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from textpro.errors import BundleError
-from textpro.language_model import EmbeddingTable, _made_once, adapted_llm, resolve_llm
+from textpro.language_model import EmbeddingTable, adapted_llm, resolve_llm
 
 
 @pytest.fixture
@@ -50,36 +48,3 @@ def test_a_merged_adapter_gives_the_adapted_models_logits(llama: Path, tmp_path:
     ids = torch.tensor([[1, 2, 3]])
     expected = adapted.eval()(input_ids=ids).logits
     torch.testing.assert_close(AutoModelForCausalLM.from_pretrained(merged)(input_ids=ids).logits, expected)
-
-
-def _make(directory: Path) -> None:
-    with (directory.parent / "made").open("a") as notes:
-        notes.write("x")
-    (directory / "model").write_text("whole")
-
-
-def _start(target: Path, together: Barrier) -> None:
-    together.wait(30)
-    assert (_made_once(target, _make) / "model").read_text() == "whole"
-
-
-def test_two_processes_that_start_at_once_make_it_once(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("fork")
-    together = context.Barrier(3)
-    processes = [context.Process(target=_start, args=(tmp_path / "llm", together)) for _ in range(3)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(30)
-    assert [process.exitcode for process in processes] == [0, 0, 0]
-    assert (tmp_path / "made").read_text() == "x"
-
-
-def test_work_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
-    def fail(directory: Path) -> None:
-        (directory / "half").write_text("a")
-        raise BundleError("no space")
-
-    with pytest.raises(BundleError):
-        _made_once(tmp_path / "llm", fail)
-    assert [path.name for path in tmp_path.iterdir()] == ["llm.lock"]

@@ -101,6 +101,17 @@ def test_padding_rows_score_nothing(corpus: Path, tokenizer: PreTrainedTokenizer
     assert (batch.labels[0][beyond[0]] == IGNORE).all()
 
 
+def test_what_is_to_be_rebuilt_has_no_noise(corpus: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    def batch(noise: float, with_target: bool = True) -> Batch:
+        plan = BatchPlan(seconds=4, long_padding=0, augmentation=replace(augment.NONE, noise=noise))
+        return _dataset(corpus, tokenizer, plan, with_target=with_target)[[(5, 0), (6, 0)]]
+
+    clean, noisy = batch(0.0), batch(1.0)
+    torch.testing.assert_close(noisy.target, clean.mel)
+    assert (noisy.mel - noisy.target).abs().mean() > 0.05
+    assert batch(1.0, with_target=False).target.shape[2] == 0
+
+
 def test_what_is_to_be_rebuilt_has_no_masks(corpus: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     masked = augment.Augmentation(noise=0, gain_db=(0, 0), speed=0, tilt=0, masks=1.0, no_speech=0)
     plan = BatchPlan(seconds=4, long_padding=0, augmentation=masked)

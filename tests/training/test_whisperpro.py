@@ -106,6 +106,25 @@ def test_behind_a_frozen_encoder_the_mel_loss_trains_decoder_and_reconstructor(
     assert not any("whisper.model.encoder." in name for name in moved)
 
 
+def test_above_the_tap_training_leaves_the_prosody_as_it_is(
+    corpus: Path, tokenizer: PreTrainedTokenizerFast, model: WhisperPro, tmp_path: Path
+) -> None:
+    batch = SpeechDataset(corpus, manifest.read(corpus), tokenizer, PLAN, n_mels=80)[[(0, 0), (1, 0)]]
+    before = model.eval()(batch.mel, batch.tokens)
+    train(model, tokenizer, corpus, tmp_path, _recipe(3, mel=0.0, ctc=0.0, decoder_clips=4, above_tap=True))
+    after = model.eval()(batch.mel, batch.tokens)
+    torch.testing.assert_close(after.states, before.states, rtol=0, atol=0)
+    assert (after.logits - before.logits).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("losses", [{"mel": 1.0, "ctc": 0.0, "decoder_clips": 4}, {"mel": 0.0, "ctc": 0.0}])
+def test_above_the_tap_is_refused_where_it_makes_no_sense(
+    corpus: Path, tokenizer: PreTrainedTokenizerFast, model: WhisperPro, tmp_path: Path, losses: dict[str, float]
+) -> None:
+    with pytest.raises(TrainingError, match="above"):
+        train(model, tokenizer, corpus, tmp_path, _recipe(3, above_tap=True, **losses))
+
+
 def test_memories_come_again_in_another_order_and_where_a_run_stopped(
     corpus: Path, tokenizer: PreTrainedTokenizerFast
 ) -> None:

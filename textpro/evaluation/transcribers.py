@@ -25,13 +25,16 @@ class Transcriber(Protocol):
 
 
 class FasterWhisper:
-    """Stock faster-whisper over the bundle's CTranslate2 twin: greedy, no timestamps, no fallback, no filter."""
+    """Stock faster-whisper over the bundle's CTranslate2 twin: no timestamps, no fallback, no filter."""
 
-    def __init__(self, bundle: Bundle, *, cache: Path, compute_type: str = "float32", threads: int = 1) -> None:
+    def __init__(
+        self, bundle: Bundle, *, cache: Path, compute_type: str = "float32", threads: int = 1, beam_size: int = 1
+    ) -> None:
         from faster_whisper import WhisperModel
 
         path = str(bundle.ct2_path(compute_type, cache=cache))
         self._model = WhisperModel(path, device="cpu", compute_type=compute_type, cpu_threads=threads)
+        self._beam_size = beam_size
 
     def transcribe(self, audio: Sequence[np.ndarray]) -> list[str]:
         return [self._one(samples) for samples in audio]
@@ -40,7 +43,7 @@ class FasterWhisper:
         segments, _ = self._model.transcribe(
             samples,
             language=None if self._model.model.is_multilingual else ENGLISH,
-            beam_size=1,
+            beam_size=self._beam_size,
             temperature=0.0,
             without_timestamps=True,
             condition_on_previous_text=False,
@@ -57,7 +60,8 @@ class TorchWhisper:
     Utterances up to one window, in float32 on a CPU; English, as a multilingual Whisper is not asked for the language.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, *, beam_size: int = 1) -> None:
+        self._beam_size = beam_size
         model, _ = load_training(bundle, with_reconstructor=False)
         self._model = model.requires_grad_(False).eval()
         self._vocabulary = Vocabulary.of(bundle)
@@ -78,7 +82,7 @@ class TorchWhisper:
             encoder_outputs=BaseModelOutput(last_hidden_state=cast(torch.FloatTensor, memory)),
             decoder_input_ids=torch.tensor([prompt]),
             max_length=DecodingOptions().most_tokens(n_samples // HOP_LENGTH),  # to which it adds the prompt's
-            num_beams=1,
+            num_beams=self._beam_size,
             do_sample=False,
         )
         written = cast(torch.Tensor, written)[0].tolist()

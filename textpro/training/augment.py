@@ -54,18 +54,20 @@ def noise(rng: np.random.Generator, n_samples: int) -> np.ndarray:
     return (wave / (np.sqrt(np.mean(wave**2)) + 1e-9)).astype(np.float32)
 
 
-def waveform(audio: np.ndarray, rng: np.random.Generator, how: Augmentation) -> np.ndarray:
-    """Speed, gain and added noise. (S,) float32 -> (S',) float32"""
+def waveform(audio: np.ndarray, rng: np.random.Generator, how: Augmentation) -> tuple[np.ndarray, np.ndarray]:
+    """Speed, gain and added noise. (S,) float32 -> (S',) float32 as it is heard, and the same without the noise."""
     if rng.random() < how.speed:
         factor = rng.uniform(*how.speed_range)
         places = np.arange(0, len(audio) - 1, factor, dtype=np.float32)
         audio = np.interp(places, np.arange(len(audio), dtype=np.float32), audio).astype(np.float32)
+    heard = audio
     if rng.random() < how.noise:
         power = np.mean(audio**2) + 1e-10
         level = np.sqrt(power / 10 ** (rng.uniform(*how.snr_db) / 10))
-        audio = audio + level * noise(rng, len(audio))
-    audio = audio * np.float32(10 ** (rng.uniform(*how.gain_db) / 20))
-    return np.clip(audio, -1.0, 1.0)
+        heard = audio + level * noise(rng, len(audio))
+    gain = np.float32(10 ** (rng.uniform(*how.gain_db) / 20))
+    clean = np.clip(audio * gain, -1.0, 1.0)
+    return (clean if heard is audio else np.clip(heard * gain, -1.0, 1.0)), clean
 
 
 def spectrogram(mel: np.ndarray, rng: np.random.Generator, how: Augmentation) -> np.ndarray:

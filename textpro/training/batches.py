@@ -44,9 +44,10 @@ class BatchPlan:
 
 @dataclass
 class Batch:
-    """mel (B, n_mels, T), and target, the same before masks and tilt; frame_mask (B, T), true on real frames; tokens,
-    labels (B, L); text_mask (B, L), true where a decoder input is a text token; characters for CTC as one flat row, and
-    their lengths (B,); memory (B, E, W), the encoder's output, where it is known already."""
+    """mel (B, n_mels, T), and target, the same before noise, masks and tilt, empty if no loss asks for it; frame_mask
+    (B, T), true on real frames; tokens, labels (B, L); text_mask (B, L), true where a decoder input is a text token;
+    characters for CTC as one flat row, and their lengths (B,); memory (B, E, W), the encoder's output, where it is
+    known already."""
 
     mel: Tensor
     target: Tensor
@@ -132,9 +133,11 @@ class SpeechDataset(Dataset[Batch]):
         *,
         n_mels: int,
         multilingual: bool = False,
+        with_target: bool = True,
     ) -> None:
+        """with_target: whether the mel loss will want its target."""
         self.manifest, self.clips, self.plan = manifest, clips, plan
-        self.n_mels, self.multilingual = n_mels, multilingual
+        self.n_mels, self.multilingual, self.with_target = n_mels, multilingual, with_target
         self._plain, self._spelled = with_dropout(tokenizer, 0.0), with_dropout(tokenizer, 0.1)
         vocabulary = tokenizer.get_vocab()
         self._vocabulary = vocabulary
@@ -151,14 +154,15 @@ class SpeechDataset(Dataset[Batch]):
         long = rng.random() < self.plan.long_padding
         if long:  # these cost by the padded length, so only a few
             drawn = drawn[:4]
-        audio: list[np.ndarray] = []
+        audio: list[tuple[np.ndarray, np.ndarray]] = []
         texts: list[str] = []
         prompts: list[list[int]] = []
         for index, _ in drawn:
             clip = self.clips[index]
             samples = read_pcm(resolve(self.manifest, clip))
             silent = rng.random() < how.no_speech
-            audio.append(augment.waveform(augment.noise(rng, len(samples)) * 0.1 if silent else samples, rng, how))
+            samples = augment.noise(rng, len(samples)) * 0.1 if silent else samples
+            audio.append(augment.waveform(_lead_in(samples, rng) if how.masks else samples, rng, how))
             texts.append("" if silent else clip.text)
             prompts.append(self._prompt(str(clip.labels.get("language", "en"))))
         return self._collate(audio, texts, prompts, rng, long)
@@ -173,26 +177,29 @@ class SpeechDataset(Dataset[Batch]):
         return [self._vocabulary[name] for name in names]
 
     def _collate(
-        self, audio: list[np.ndarray], texts: list[str], prompts: list[list[int]], rng: np.random.Generator, long: bool
+        self,
+        audio: list[tuple[np.ndarray, np.ndarray]],
+        texts: list[str],
+        prompts: list[list[int]],
+        rng: np.random.Generator,
+        long: bool,
     ) -> Batch:
-        how = self.plan.augmentation
-        lead = rng.integers(0, SAMPLE_RATE // 4, len(audio)) if how.masks else np.zeros(len(audio), dtype=int)
-        audio = [_lead_in(samples, int(n), rng) for samples, n in zip(audio, lead, strict=True)]
-        frames = [min(len(samples) // HOP_LENGTH, FRAMES_PER_WINDOW) for samples in audio]
+        """audio: each clip as it is heard, and without noise."""
+        frames = [min(len(heard) // HOP_LENGTH, FRAMES_PER_WINDOW) for heard, _ in audio]
         n_frames = max(frames)
         if long:
             n_frames = int(rng.integers(n_frames, FRAMES_PER_WINDOW + 1))
         n_frames += n_frames % 2
         # Padding is silence in front of the log-mel, as Whisper's own, or zeros behind it, as faster-whisper's.
         zeros_behind = rng.random() < 0.5
-        mel, target = np.zeros((2, len(audio), self.n_mels, n_frames), dtype=np.float32)
-        for row, samples in enumerate(audio):
-            if not zeros_behind:
-                n_samples = n_frames * HOP_LENGTH
-                samples = np.pad(samples[:n_samples], (0, max(0, n_samples - len(samples))))
-            features = log_mel(samples, self.n_mels)[:, :n_frames]
-            target[row, :, : features.shape[1]] = features
-            mel[row, :, : features.shape[1]] = augment.spectrogram(features, rng, how)
+        mel = np.zeros((len(audio), self.n_mels, n_frames), dtype=np.float32)
+        target = np.zeros_like(mel if self.with_target else mel[:, :, :0])
+        for row, (heard, clean) in enumerate(audio):
+            features = self._features(heard, n_frames, zeros_behind)
+            mel[row, :, : features.shape[1]] = augment.spectrogram(features, rng, self.plan.augmentation)
+            if self.with_target:
+                rebuilt = features if clean is heard else self._features(clean, n_frames, zeros_behind)
+                target[row, :, : rebuilt.shape[1]] = rebuilt
         frame_mask = torch.arange(n_frames)[None] < torch.tensor(frames)[:, None]
         rows = [
             self._targets(prompt, text, n / FRAMES_PER_SECOND, rng)
@@ -200,6 +207,13 @@ class SpeechDataset(Dataset[Batch]):
         ]
         spectrograms = torch.from_numpy(mel), torch.from_numpy(target), frame_mask
         return Batch(*spectrograms, *_pack(rows, self._end), *_spell(texts))
+
+    def _features(self, samples: np.ndarray, n_frames: int, zeros_behind: bool) -> np.ndarray:
+        """The log-mel (n_mels, T) of samples (S,): n_frames long, or only as long as they are."""
+        if not zeros_behind:
+            n_samples = n_frames * HOP_LENGTH
+            samples = np.pad(samples[:n_samples], (0, max(0, n_samples - len(samples))))
+        return log_mel(samples, self.n_mels)[:, :n_frames]
 
     def _targets(self, prompt: list[int], text: str, seconds: float, rng: np.random.Generator) -> Targets:
         no_timestamps = self._vocabulary[NO_TIMESTAMPS]
@@ -217,8 +231,10 @@ class SpeechDataset(Dataset[Batch]):
         return Targets(inputs, [*inputs[1:], self._end], range(len(opening), len(opening) + len(words)))
 
 
-def _lead_in(samples: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    return np.concatenate([rng.standard_normal(n, dtype=np.float32) * 1e-4, samples]) if n else samples
+def _lead_in(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Up to a quarter of a second of near-silence in front."""
+    silence = rng.standard_normal(int(rng.integers(0, SAMPLE_RATE // 4)), dtype=np.float32) * 1e-4
+    return np.concatenate([silence, samples])
 
 
 def _pack(rows: list[Targets], pad: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -39,7 +39,8 @@ class Recipe:
     """One training run. Weights of the losses: `mel` is the paper's λ, zero before `mel_from`; it is computed on
     `mel_share` of a batch's clips, for it costs as much as all the rest. `ctc` is an auxiliary loss on the encoder that
     a model from scratch needs and the paper's does not. Label smoothing is not the paper's. With `decoder_clips` the
-    encoder is frozen, its output for so many clips a process computed once, and only what reads it is trained."""
+    encoder is frozen, its output for so many clips a process computed once, and only what reads it is trained; with
+    `above_tap` of that only what can't change the prosody: the decoder's layers above the tap."""
 
     schedule: Schedule
     mel: float = 1.0
@@ -49,6 +50,7 @@ class Recipe:
     ctc_until: int = 0
     label_smoothing: float = 0.05
     decoder_clips: int = 0
+    above_tap: bool = False
     dtype: str = "bfloat16"
     save_every: int = 500
     log_every: int = 50
@@ -163,10 +165,9 @@ def train(
     """Trains in place; writes checkpoint.safetensors and metrics.jsonl under `out`, and goes on from what lies there.
 
     resume: another run's checkpoint to branch from; stop_after: step at which to stop early, the schedule unchanged.
-    Raises TrainingError without clips, for a checkpoint of another model, or when the frozen encoder has a loss.
+    Raises TrainingError without clips, for a checkpoint of another model, or when a frozen part has a loss.
     """
-    if recipe.decoder_clips and recipe.ctc:
-        raise TrainingError("with decoder_clips the encoder is frozen: CTC, its own loss, must be 0")
+    _refuse_losses_of_frozen_parts(recipe)
     clips = [clip for clip in manifest.read(manifest_path) if clip.text and clip.duration_s <= WINDOW_SECONDS]
     if not clips:
         raise TrainingError(f"{manifest_path} has no clips with text of at most {WINDOW_SECONDS} s")
@@ -174,11 +175,7 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.plan.seed)
     dtype = getattr(torch, recipe.dtype)
-    if recipe.decoder_clips:
-        model.requires_grad_(False)
-        model.whisper.model.decoder.requires_grad_(True)
-        if model.reconstructor is not None:
-            model.reconstructor.requires_grad_(bool(recipe.mel))
+    _freeze(model, recipe)
     objective = Objective(model, recipe).to(accelerator.device).train()
     optimizer = FlatAdamW(objective.parameters(), dtype=dtype)
     objective.to(dtype)  # what is not trained
@@ -211,6 +208,30 @@ def train(
     accelerator.end_training()
 
 
+def _refuse_losses_of_frozen_parts(recipe: Recipe) -> None:
+    if recipe.decoder_clips and recipe.ctc:
+        raise TrainingError("with decoder_clips the encoder is frozen: CTC, its own loss, must be 0")
+    if recipe.above_tap and not recipe.decoder_clips:
+        raise TrainingError("above_tap freezes the encoder too: it needs decoder_clips")
+    if recipe.above_tap and recipe.mel:
+        raise TrainingError("above the tap nothing can change the prosody: the mel loss must be 0")
+
+
+def _freeze(model: WhisperPro, recipe: Recipe) -> None:
+    """Leaves only what the recipe trains with gradients."""
+    if not recipe.decoder_clips:
+        return
+    decoder = model.whisper.model.decoder
+    model.requires_grad_(False)
+    if recipe.above_tap:
+        decoder.layers[model.config.prosody_layer :].requires_grad_(True)
+        decoder.layer_norm.requires_grad_(True)
+        return
+    decoder.requires_grad_(True)
+    if model.reconstructor is not None:
+        model.reconstructor.requires_grad_(bool(recipe.mel))
+
+
 def _batches(
     model: WhisperPro,
     tokenizer: PreTrainedTokenizerBase,
@@ -231,6 +252,7 @@ def _batches(
         recipe.plan,
         n_mels=model.whisper.config.num_mel_bins,
         multilingual=bool(getattr(model.whisper.generation_config, "is_multilingual", False)),
+        with_target=bool(recipe.mel),
     )
     loader = DataLoader(dataset, batch_size=None, sampler=sampler, num_workers=recipe.workers)
     if not recipe.decoder_clips:
@@ -241,7 +263,6 @@ def _batches(
         loader,
         lambda batch: encode(encoder, batch.mel.to(accelerator.device, dtype)),
         n_clips=min(recipe.decoder_clips, len(clips) // world),
-        keep_target=bool(recipe.mel),
         seed=recipe.plan.seed,
         first_step=first_step,
         visible=accelerator.is_main_process,
