@@ -1,5 +1,6 @@
 """What every test sees: which marked tests can run here, and an LLM small enough for any of them."""
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -53,4 +54,19 @@ def tiny_llm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("llm") / "tiny"
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)
+    return path
+
+
+@pytest.fixture
+def hollow_bundle(tmp_path: Path) -> Path:
+    """A bundle whose encoder nobody reads: for what is made of other bundles' encoders."""
+    path = tmp_path / "hollow"
+    (path / "encoder").mkdir(parents=True)
+    whisper = {"model_type": "whisper", "d_model": 6, "encoder_layers": 2, "decoder_layers": 2, "num_mel_bins": 80}
+    (path / "encoder" / "config.json").write_text(json.dumps(whisper))
+    (path / "encoder" / "tokenizer.json").write_text("{}")
+    (path / "encoder" / "model.safetensors").write_bytes(b"")
+    (path / "MODEL_CARD.md").write_text("# Ours\n")
+    config = {"name": "hollow", "tap": "decoder.1", "format_version": 1}
+    (path / "textpro.json").write_text(json.dumps(config))
     return path

@@ -1,6 +1,5 @@
 """Both stages from the command line, on a tiny LLM."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,23 +10,9 @@ from safetensors.torch import load_file
 
 from services.cli import main
 from textpro.bundle import Bundle
-from textpro.config import BundleConfig
 from textpro.data.turns import DISTILLATION, Turn, TurnsWriter, place
 
 COMMON = ["--steps", "4", "--global-batch", "4", "--dtype", "float32", "--save-every", "2", "--lr", "1e-2"]
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    """A bundle whose encoder nobody reads."""
-    path = tmp_path / "source"
-    (path / "encoder").mkdir(parents=True)
-    whisper = {"model_type": "whisper", "d_model": 6, "encoder_layers": 2, "decoder_layers": 2, "num_mel_bins": 80}
-    (path / "encoder" / "config.json").write_text(json.dumps(whisper))
-    (path / "encoder" / "tokenizer.json").write_text("{}")
-    (path / "encoder" / "model.safetensors").write_bytes(b"")
-    BundleConfig(name="source", tap="decoder.1").save(path / "textpro.json")
-    return path
 
 
 @pytest.fixture
@@ -44,9 +29,9 @@ def command(stage: str, bundle: Path, llm: Path, turns: Path, out: Path, *more: 
 
 
 def test_align_then_joint_make_a_bundle_with_projector_and_adapter(
-    source: Path, turns: Path, tiny_llm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    hollow_bundle: Path, turns: Path, tiny_llm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(command("align", source, tiny_llm, turns, tmp_path / "a", "--layout", "interleaved")) == 0
+    assert main(command("align", hollow_bundle, tiny_llm, turns, tmp_path / "a", "--layout", "interleaved")) == 0
     aligned = Bundle.load(capsys.readouterr().out.strip())
     assert aligned.describe()["has"] == ["projector"]
     assert aligned.config.layout == "interleaved"
@@ -63,9 +48,9 @@ def test_align_then_joint_make_a_bundle_with_projector_and_adapter(
 
 
 def test_a_run_goes_on_with_its_own_settings_only(
-    source: Path, turns: Path, tiny_llm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    hollow_bundle: Path, turns: Path, tiny_llm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    align = command("align", source, tiny_llm, turns, tmp_path / "a")
+    align = command("align", hollow_bundle, tiny_llm, turns, tmp_path / "a")
     assert main([*align, "--stop-after", "2"]) == 0
     assert main([*align, "--seed", "1"]) == 1
     assert "seed was 0 and is 1" in capsys.readouterr().err
@@ -75,11 +60,11 @@ def test_a_run_goes_on_with_its_own_settings_only(
 
 
 def test_all_weights_shared_by_two_processes_train_as_by_one(
-    source: Path, turns: Path, tiny_llm: Path, tmp_path: Path
+    hollow_bundle: Path, turns: Path, tiny_llm: Path, tmp_path: Path
 ) -> None:
     full = ("--full", "--alpha", "0.5", "--positions", "150")
-    assert main(command("joint", source, tiny_llm, turns, tmp_path / "one", *full)) == 0
-    two = command("joint", source, tiny_llm, turns, tmp_path / "two", *full, "--processes", "2")
+    assert main(command("joint", hollow_bundle, tiny_llm, turns, tmp_path / "one", *full)) == 0
+    two = command("joint", hollow_bundle, tiny_llm, turns, tmp_path / "two", *full, "--processes", "2")
     for stop in (["--stop-after", "2"], []):
         done = subprocess.run([sys.executable, "-m", "services.cli", *two, *stop], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr

@@ -44,20 +44,6 @@ def next_token(slm: TextProSLM, prosody: Tensor | None) -> Tensor:
     return slm.log_likelihoods([slm.prompt(TURN, prosody)] * SPACE, [[token] for token in range(SPACE)])
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Bundle:
-    """A bundle whose encoder nobody reads."""
-    path = tmp_path / "source"
-    (path / "encoder").mkdir(parents=True)
-    whisper = {"model_type": "whisper", "d_model": 6, "encoder_layers": 2, "decoder_layers": 2, "num_mel_bins": 80}
-    (path / "encoder" / "config.json").write_text(json.dumps(whisper))
-    (path / "encoder" / "tokenizer.json").write_text("{}")
-    (path / "encoder" / "model.safetensors").write_bytes(b"")
-    (path / "MODEL_CARD.md").write_text("# Ours\n")
-    BundleConfig(name="source", tap="decoder.1").save(path / "textpro.json")
-    return Bundle.load(path)
-
-
 def test_lora_moves_the_adapter_and_the_projector_alone(tiny_llm: Path, voices: Path, tmp_path: Path) -> None:
     slm, batches = make(tiny_llm, voices)
     adapter = add_lora(slm, rank=2)
@@ -118,7 +104,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tiny_llm: Path, voices: Path,
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_merged_adapter_is_served_with_the_trained_models_logits(
-    tiny_llm: Path, voices: Path, tmp_path: Path, source: Bundle, dtype: torch.dtype
+    tiny_llm: Path, voices: Path, tmp_path: Path, hollow_bundle: Path, dtype: torch.dtype
 ) -> None:
     slm, batches = make(tiny_llm, voices)
     slm.llm.to(dtype)
@@ -127,7 +113,7 @@ def test_the_merged_adapter_is_served_with_the_trained_models_logits(
     config = BundleConfig(name="made", tap="decoder.1", llm=str(tiny_llm))
     assert slm.projector is not None
     made = save_student(
-        source,
+        Bundle.load(hollow_bundle),
         tmp_path / "bundle",
         config,
         slm.projector,
@@ -152,7 +138,7 @@ def test_the_merged_adapter_is_served_with_the_trained_models_logits(
 
 
 def test_all_weights_are_served_as_an_ordinary_model(
-    tiny_llm: Path, voices: Path, tmp_path: Path, source: Bundle
+    tiny_llm: Path, voices: Path, tmp_path: Path, hollow_bundle: Path
 ) -> None:
     slm, batches = make(tiny_llm, voices)
     joint_full(slm, None, batches, tmp_path, stage(3), ACCELERATOR, dtype=torch.bfloat16)
@@ -160,7 +146,11 @@ def test_all_weights_are_served_as_an_ordinary_model(
     config = BundleConfig(name="made", tap="decoder.1", llm=str(tiny_llm))
     assert slm.projector is not None
     made = save_student(
-        source, tmp_path / "bundle", config, slm.projector, lambda path: save_llm(slm, weights, path / "llm")
+        Bundle.load(hollow_bundle),
+        tmp_path / "bundle",
+        config,
+        slm.projector,
+        lambda path: save_llm(slm, weights, path / "llm"),
     )
     served = TextProSLM.load(made, tmp_path / "cache")
     torch.testing.assert_close(next_token(served, HEARD), next_token(slm, HEARD), rtol=1e-4, atol=1e-4)

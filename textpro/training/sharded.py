@@ -43,9 +43,9 @@ def whole_weights(module: nn.Module, accelerator: Accelerator) -> dict[str, Tens
         if id(value) in tied:
             continue
         tied.add(id(value))
-        gathered = value.detach().full_tensor() if isinstance(value, DTensor) else value.detach()
+        gathered = value.full_tensor() if isinstance(value, DTensor) else value
         if accelerator.is_main_process:
-            whole[name] = gathered.cpu()
+            whole[name] = gathered.detach().cpu()
     return whole
 
 
