@@ -40,7 +40,7 @@ def main() -> int:
     bundle = Bundle.load(arguments.bundle)
     clips = _choose(read(arguments.manifest), arguments.limit)
     audio = [read_pcm(resolve(arguments.manifest, clip)) for clip in clips]
-    systems = _systems(bundle, arguments.cache, arguments.threads)
+    systems = _systems(bundle, arguments.cache, arguments.threads, arguments.beam_size)
     runs = _run(systems, audio)
     report = _report(runs, clips, audio)
     report |= {"bundle": bundle.config.name, "fingerprint": bundle.fingerprint, "threads": arguments.threads}
@@ -57,6 +57,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--limit", type=int, default=50)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "textpro")
+    parser.add_argument("--beam-size", type=int, default=1, help="of all; 1 is greedy")
     parser.add_argument("--out", type=Path)
     return parser.parse_args()
 
@@ -67,14 +68,15 @@ def _choose(clips: list[Clip], limit: int) -> list[Clip]:
     return [clips[i * len(clips) // limit] for i in range(limit)] if limit < len(clips) else clips
 
 
-def _systems(bundle: Bundle, cache: Path, threads: int) -> dict[str, Callable[[np.ndarray], Heard]]:
+def _systems(bundle: Bundle, cache: Path, threads: int, beam_size: int) -> dict[str, Callable[[np.ndarray], Heard]]:
     torch.set_num_threads(threads)
-    options = DecodingOptions(guards=OFF)  # the others have no guards either
+    options = DecodingOptions(beam_size=beam_size, guards=OFF)  # the others have no guards either
     window = Bundle(bundle.path, dataclasses.replace(bundle.config, variable_length=False))
     ours = SpeechDecoder.load(bundle, cache=cache, threads=threads, options=options)
     ours_30s = SpeechDecoder.load(window, cache=cache, threads=threads, options=options)
-    faster = FasterWhisper(bundle, cache=cache, threads=threads)
-    reference, reference_30s = TorchWhisper(bundle), TorchWhisper(window)
+    faster = FasterWhisper(bundle, cache=cache, threads=threads, beam_size=beam_size)
+    reference = TorchWhisper(bundle, beam_size=beam_size)
+    reference_30s = TorchWhisper(window, beam_size=beam_size)
     return {
         "ours": lambda samples: _heard(ours, samples),
         "ours-30s": lambda samples: _heard(ours_30s, samples),

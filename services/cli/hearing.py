@@ -14,7 +14,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (default: %(default)s)")
     parser.add_argument("--compute-type", default="float32", help="CTranslate2's arithmetic (default: %(default)s)")
-    parser.add_argument("--beam-size", type=int, default=1, help="1 is the greedy search (default: %(default)s)")
+    parser.add_argument("--beam-size", type=int, default=5, help="1 is the greedy search (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="on a CPU (default: %(default)s)")
 
 

@@ -28,8 +28,8 @@ class EncoderSettings(ServiceSettings):
     compute_type: str = "float32"
     """CTranslate2's arithmetic: `float32`, `int8`, `float16`, `int8_float16`, …"""
 
-    beam_size: int = Field(default=1, ge=1, le=10)
-    """Hypotheses kept while text is searched for; 1 is greedy: faster, and with a log-probability a token."""
+    beam_size: int = Field(default=5, ge=1, le=10)
+    """Hypotheses kept while text is searched for. 1 is greedy: faster, and with a log-probability a token."""
 
     threads: int = Field(default=0, ge=0)
     """Threads of one model call; 0 takes half the cores; threads without a core wait for each other."""
