@@ -78,9 +78,17 @@ async def test_the_documentation_describes_a_turn_with_its_fields_and_examples(h
         document = (await here.http.get("/openapi.json")).json()
     chat = document["paths"]["/v1/chat"]["post"]
     form = chat["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
-    assert {"audio", "session_id", "stream", "prosody", "instructions", "max_tokens", "temperature", "seed"} == set(
-        form
-    )
+    assert {
+        "audio",
+        "session_id",
+        "stream",
+        "prosody",
+        "prosody_from",
+        "instructions",
+        "max_tokens",
+        "temperature",
+        "seed",
+    } == set(form)
     assert chat["responses"]["200"]["content"]["application/json"]["example"]["reply"]
     assert {"400", "404", "413", "429", "503", "504"} <= set(chat["responses"])
 
