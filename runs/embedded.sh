@@ -52,4 +52,4 @@ for mel in 5 0; do
   measure probing "$mel" probe --json "$OUT/probing_1_layer_mel_$mel.json"
   measure probing "$mel" probe --hidden 256 --json "$OUT/probing_2_layers_mel_$mel.json"
 done
-echo "the bundle is in $OUT/mel_5/bundle; the one that ships lies in textpro/bundles/embedded"
+echo "the bundle is in $OUT/mel_5/bundle; what ships is its mean with $OUT/noise/bundle, 1 : 2, which no command makes yet"
