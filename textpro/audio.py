@@ -68,6 +68,11 @@ def log_mel(audio: np.ndarray, n_mels: int = 80) -> np.ndarray:
     return (np.maximum(log, log.max(initial=-10.0) - 8.0) + 4.0) / 4.0
 
 
+def n_states(n_samples: int) -> int:
+    """How many of Whisper's encoder states are of so many samples."""
+    return -(-n_samples // (FRAMES_PER_STATE * HOP_LENGTH))
+
+
 def decode(data: bytes, *, max_seconds: float = 60.0, max_decoded_bytes: int = MAX_DECODED_BYTES) -> np.ndarray:
     """A recording of any common kind as Whisper hears it: the channels' mean, without offset, at 16 kHz.
 

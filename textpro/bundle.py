@@ -5,6 +5,7 @@ A bundle is a directory with `textpro.json`, `encoder/` (a Hugging Face Whisper)
 """
 
 import copy
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable
@@ -72,16 +73,21 @@ class Bundle:
         bundle._check()
         return bundle
 
+    def tapped(self, tap: str) -> "Bundle":
+        """The same weights with another tap. Raises BundleError for one that its Whisper does not have."""
+        other = Bundle(self.path, dataclasses.replace(self.config, tap=tap))
+        other._check()
+        return other
+
     def _check(self) -> None:
         whisper = _whisper_config(self.encoder_path)
         if missing := [name for name in _NEEDED if not (self.encoder_path / name).is_file()]:
             raise BundleError(f"{self.encoder_path} lacks {', '.join(missing)}")
         if not self.encoder_weights:
             raise BundleError(f"{self.encoder_path} has no .safetensors weights; pickled ones are not read")
-        if self.config.prosody_layer > whisper["decoder_layers"]:
-            raise BundleError(
-                f"tap {self.config.tap!r} of {self.path}: the decoder has {whisper['decoder_layers']} layers"
-            )
+        side = self.config.tap_side
+        if self.config.prosody_layer > (n_layers := whisper[f"{side}_layers"]):
+            raise BundleError(f"tap {self.config.tap!r} of {self.path}: the {side} has {n_layers} layers")
 
     @property
     def encoder_path(self) -> Path:

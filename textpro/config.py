@@ -4,12 +4,13 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 from textpro.errors import BundleError
 
 FORMAT_VERSION = 1
 Layout = Literal["global", "interleaved"]
+Side = Literal["encoder", "decoder"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,9 @@ class ReconstructorConfig:
 class BundleConfig:
     """`textpro.json` of a bundle.
 
-    tap: where prosody is read: `decoder.L` is the raw output of decoder layer L (counted from 1; paper 3.1, L = half).
+    tap: where prosody is read. `decoder.L`: the raw output of decoder layer L (from 1; paper 3.1, L = half), a row
+    where each text token is its input. `encoder.L`: that of encoder layer L; the utterance's time is split evenly into
+    as many spans as there are text tokens, and a row is the mean of one.
     variable_length: whether the encoder was trained on the utterance's own length; if not, the 30 s window is kept.
     layout: how the LLM sees prosody (paper eq. 8 or 9); interleave_ratio: LLM tokens per prosody token in eq. 9.
     made_from: names and hashes of what the bundle was made from.
@@ -44,12 +47,21 @@ class BundleConfig:
     format_version: int = FORMAT_VERSION
 
     @property
+    def tap_side(self) -> Side:
+        """Which of Whisper's two halves the tap is in. Raises BundleError for an unknown tap."""
+        return self._parsed_tap[0]
+
+    @property
     def prosody_layer(self) -> int:
-        """Decoder layer of the tap, counted from 1."""
-        kind, _, layer = self.tap.partition(".")
-        if kind != "decoder" or not layer.isdigit() or int(layer) < 1:
-            raise BundleError(f"unknown tap {self.tap!r} in textpro.json; expected 'decoder.L' with L from 1")
-        return int(layer)
+        """Layer of the tap, counted from 1. Raises BundleError for an unknown tap."""
+        return self._parsed_tap[1]
+
+    @property
+    def _parsed_tap(self) -> tuple[Side, int]:
+        side, _, layer = self.tap.partition(".")
+        if side not in get_args(Side) or not layer.isdigit() or int(layer) < 1:
+            raise BundleError(f"unknown tap {self.tap!r}; expected 'decoder.L' or 'encoder.L' with L from 1")
+        return cast(Side, side), int(layer)
 
     def save(self, path: Path) -> None:
         """Writes `textpro.json`."""

@@ -1,4 +1,4 @@
-"""WhisperPro on the serving path: CTranslate2 encodes and decodes, half a PyTorch decoder taps the prosody (paper 3.1).
+"""WhisperPro on the serving path: CTranslate2 encodes and decodes, half a PyTorch Whisper taps the prosody (paper 3.1).
 
 Letters: B batch, S samples, T mel frames, E = T / 2 encoder states, L decoder inputs, N text tokens, W width.
 """
@@ -23,11 +23,12 @@ from textpro.audio import (
     SAMPLE_RATE,
     WINDOW_SECONDS,
     log_mel,
+    n_states,
 )
 from textpro.bundle import Bundle
 from textpro.errors import AudioError, BundleError
 from textpro.guards import Guards, NoSpeechReason, VoiceDetector
-from textpro.tap import ProsodyTap
+from textpro.tap import Finished, ProsodyTap
 from textpro.vocabulary import ENGLISH, Vocabulary
 from textpro.windows import VOICE_FRAME, cut_at_pauses
 
@@ -198,8 +199,8 @@ class SpeechDecoder:
         """Runs every stage once on (S,), the tap even where no words are heard: no caller shall pay for first calls."""
         self.decode([audio])
         mel = np.zeros((1, self._engine.n_mels, self._n_frames(len(audio))), dtype=np.float32)
-        prompt = self._vocabulary.prompt(ENGLISH)
-        self._tap(_tensor(self._engine.encode(StorageView.from_array(mel))), [prompt], [prompt])
+        memory, prompt = _tensor(self._engine.encode(StorageView.from_array(mel))), self._vocabulary.prompt(ENGLISH)
+        self._tap(Finished(mel, memory, [memory.shape[1]], [prompt], [prompt]))
 
     def transcribe(self, audio: Sequence[np.ndarray]) -> list[str]:
         """The text alone of `decode`."""
@@ -244,7 +245,9 @@ class SpeechDecoder:
             prompts = [self._vocabulary.prompt(spoken) for spoken in languages]
             words = self._search(memory, prompts, n_frames)
         with watch.stage("prosody"):
-            rows = self._tap(_tensor(memory), prompts, [[token.id for token in found.tokens] for found in words])
+            tokens = [[token.id for token in found.tokens] for found in words]
+            speech = [n_states(len(window.audio)) for window in windows]
+            rows = self._tap(Finished(mel, _tensor(memory), speech, prompts, tokens))
         return [_Heard(*parts) for parts in zip(languages, words, rows, strict=True)]
 
     def _features(self, window: _Window) -> np.ndarray:

@@ -4,6 +4,7 @@ Letters: B batch, T mel frames, E = T / 2 encoder states, L decoder inputs, N te
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -29,12 +30,31 @@ def encode(encoder: WhisperEncoder, mel: Tensor) -> Tensor:
 
     Whisper's encoder positions are sinusoids, so they crop; the stock forward accepts the full window only.
     """
-    x = F.gelu(encoder.conv1(mel))
-    x = F.gelu(encoder.conv2(x)).transpose(1, 2)
-    x = x + encoder.embed_positions.weight[: x.shape[1]]
-    for layer in encoder.layers:
+    return encoder.layer_norm(encoder_states(encoder, mel, layers=slice(None)))
+
+
+def encoder_states(encoder: WhisperEncoder, mel: Tensor, *, layers: slice, states: Tensor | None = None) -> Tensor:
+    """Raw output of the last of the given encoder layers, before any final norm: mel (B, n_mels, T) -> (B, E, W).
+
+    states: the output of the layers before; `mel` is not looked at then.
+    """
+    if states is None:
+        x = F.gelu(encoder.conv1(mel))
+        x = F.gelu(encoder.conv2(x)).transpose(1, 2)
+        x = x + encoder.embed_positions.weight[: x.shape[1]]
+    else:
+        x = states
+    for layer in encoder.layers[layers]:
         x = layer(x, None)
-    return encoder.layer_norm(x)
+    return x
+
+
+def spans(states: Tensor, n_rows: int) -> Tensor:
+    """The means of as many spans of time as an utterance has text tokens: (E, W) -> (N, W).
+
+    The spans are of even length, in order; where a state lies on a border both take it.
+    """
+    return F.adaptive_avg_pool1d(states.T, n_rows).T
 
 
 def decoder_states(
@@ -54,11 +74,12 @@ def decoder_states(
 
 @dataclass(frozen=True)
 class Heard:
-    """One teacher-forced pass: logits (B, L, V); states (B, L, W), the tap at every decoder input, which is prosody
-    where that input is text; memory (B, E, W), the encoder's output."""
+    """One teacher-forced pass: logits (B, L, V); memory (B, E, W), the encoder's output; states, the tap's layer: of a
+    decoder (B, L, W), prosody where its input is text; of an encoder (B, E, W), to be split into `spans`, or None
+    where it did not run."""
 
     logits: Tensor
-    states: Tensor
+    states: Tensor | None
     memory: Tensor
 
 
@@ -87,9 +108,13 @@ class WhisperPro(nn.Module):
 
         memory: the encoder's output (B, E, W) if it is known; `mel` is not looked at then.
         """
-        model, layer = self.whisper.model, self.config.prosody_layer
-        memory = encode(model.encoder, mel) if memory is None else memory
-        states = decoder_states(model.decoder, tokens, memory, layers=slice(None, layer))
-        top = decoder_states(model.decoder, tokens, memory, layers=slice(layer, None), states=states)
-        logits = self.whisper.proj_out(model.decoder.layer_norm(top))
-        return Heard(logits, states, memory)
+        encoder, decoder, layer = self.whisper.model.encoder, self.whisper.model.decoder, self.config.prosody_layer
+        below = None
+        if memory is None:
+            below = encoder_states(encoder, mel, layers=slice(None, layer))
+            above = encoder_states(encoder, mel, layers=slice(layer, None), states=below)
+            memory = cast(Tensor, encoder.layer_norm(above))
+        states = decoder_states(decoder, tokens, memory, layers=slice(None, layer))
+        top = decoder_states(decoder, tokens, memory, layers=slice(layer, None), states=states)
+        logits = self.whisper.proj_out(decoder.layer_norm(top))
+        return Heard(logits, below if self.config.tap_side == "encoder" else states, memory)

@@ -27,6 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     export.add_argument(
         "--compute-type", default="float16", help="how ctranslate2 stores weights (default: %(default)s)"
     )
+    export.add_argument("--tap", help="read prosody elsewhere, with the same weights: decoder.L or encoder.L")
     describe.set_defaults(run=run_describe)
     export.set_defaults(run=run_export)
 
@@ -40,17 +41,25 @@ def run_describe(args: argparse.Namespace) -> int:
 
 
 def run_export(args: argparse.Namespace) -> int:
-    """Copies or converts; raises BundleError when the directory exists."""
+    """Copies or converts; raises BundleError when the directory exists or the tap does not."""
     from services.encoder.settings import EncoderSettings
-    from textpro.bundle import Bundle
+    from textpro.bundle import CONFIG_FILE, Bundle
 
     bundle = Bundle.load(args.bundle)
     if args.out.exists():
         raise BundleError(f"{args.out} exists already; name a new directory")
+    if args.tap is not None:
+        bundle = bundle.tapped(args.tap)
+        if args.format != "bundle" or bundle.encoder_path == bundle.path:
+            raise BundleError("only a bundle with a textpro.json, exported as one, says where its tap is")
+        if bundle.has_projector:
+            raise BundleError(f"the projector of {bundle.path} was trained on the tap that it has")
     if args.format == "ctranslate2":
         source = bundle.ct2_path(args.compute_type, cache=EncoderSettings.load().cache)
     else:
         source = bundle.path if args.format == "bundle" else bundle.encoder_path
     shutil.copytree(source, args.out)
+    if args.tap is not None:
+        bundle.config.save(args.out / CONFIG_FILE)
     print(args.out)
     return 0

@@ -45,7 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _configure_size(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--width", type=int, default=256, help=f"a multiple of {HEAD_WIDTH} (default: %(default)s)")
     group.add_argument("--encoder-layers", type=int, default=4, help="(default: %(default)s)")
-    group.add_argument("--decoder-layers", type=int, default=4, help="the middle one is the tap (default: %(default)s)")
+    group.add_argument("--decoder-layers", type=int, default=4, help="(default: %(default)s)")
 
 
 def _configure_recipe(group: argparse._ArgumentGroup) -> None:
@@ -54,6 +54,7 @@ def _configure_recipe(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--lr", type=float, help="peak learning rate (default: 1.2e-3 from scratch, else 1e-5)")
     group.add_argument("--warmup", type=int, default=400, help="steps to the peak (default: %(default)s)")
     group.add_argument("--decay", choices=("cosine", "line"), default="cosine", help="line is the paper's")
+    group.add_argument("--tap", help="decoder.L or encoder.L (default: as it was; from scratch the decoder's middle)")
     group.add_argument("--mel", type=float, help="weight λ of the mel loss (default: 1.0; 0 with --decoder-clips)")
     group.add_argument("--mel-from", type=int, default=0, metavar="STEP", help="no mel loss before this step")
     group.add_argument("--mel-share", type=float, default=1.0, help="clips of a batch that it is computed on")
@@ -119,11 +120,12 @@ def _model(args: argparse.Namespace) -> "tuple[WhisperPro, PreTrainedTokenizerBa
     from textpro.whisperpro import WhisperPro
 
     if args.source != SCRATCH:
-        model, tokenizer = load_training(Bundle.load(args.source))
+        bundle = Bundle.load(args.source)
+        model, tokenizer = load_training(bundle if args.tap is None else bundle.tapped(args.tap))
     else:
         tokenizer = PreTrainedTokenizerFast.from_pretrained(str(_tokenizer_path(args)))
         size = _size(args)
-        tap = f"decoder.{max(1, size.decoder_layers // 2)}"  # the middle, paper 3.1
+        tap = args.tap or f"decoder.{max(1, size.decoder_layers // 2)}"  # the middle, paper 3.1
         small = ReconstructorConfig(dropout=0.0, encoder_layers=1)
         config = BundleConfig(name=args.name, tap=tap, variable_length=True, reconstructor=small)
         model = WhisperPro(fresh_whisper(size, tokenizer), config, with_reconstructor=True)

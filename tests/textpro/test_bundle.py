@@ -124,7 +124,7 @@ def test_a_description_is_json(bundle: Bundle) -> None:
         ({"reconstructor": {"depth": 3}}, "does not describe a bundle"),
         ({"wings": 2}, "unknown keys: wings"),
         ({"tap": "decoder.9"}, "the decoder has 4 layers"),
-        ({"tap": "encoder.1"}, "unknown tap"),
+        ({"tap": "memory.1"}, "unknown tap"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(copy: Path, broken: dict, message: str) -> None:

@@ -52,7 +52,10 @@ def test_a_batch_gives_what_each_utterance_gives_alone(decoder: SpeechDecoder) -
         assert together.log_probability == pytest.approx(alone.log_probability, abs=1e-4)
 
 
-def test_text_and_prosody_are_those_of_the_full_pytorch_model(decoder: SpeechDecoder, bundle: Bundle) -> None:
+@pytest.mark.parametrize("tap", ["decoder.2", "encoder.1", "encoder.2"])
+def test_text_and_prosody_are_those_of_the_full_pytorch_model(bundle: Bundle, cache: Path, tap: str) -> None:
+    bundle = bundle.tapped(tap)
+    decoder = SpeechDecoder.load(bundle, cache=cache, options=DecodingOptions(guards=OFF))
     reference = TorchWhisper(bundle)
     for audio, decoded in zip(UTTERANCES, decoder.decode(UTTERANCES), strict=True):
         heard = reference.listen(audio)

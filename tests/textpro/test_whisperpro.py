@@ -2,14 +2,12 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast, WhisperForConditionalGeneration
 
-from textpro.bundle import Bundle
 from textpro.config import BundleConfig, ReconstructorConfig
 from textpro.errors import BundleError
 from textpro.losses import asr_ce, mel_mse
-from textpro.tap import ProsodyTap
 from textpro.training.tokenizer import END, NO_TIMESTAMPS, START
 from textpro.training.whisperpro import FreshModel, fresh_whisper
-from textpro.whisperpro import WhisperPro, decoder_states, encode
+from textpro.whisperpro import WhisperPro, encode, encoder_states, spans
 
 FRAMES = 120
 
@@ -34,43 +32,6 @@ def full_states(whisper: WhisperForConditionalGeneration, tokens: torch.Tensor, 
     return seen[0][0] if isinstance(seen[0], tuple) else seen[0]
 
 
-def test_the_half_decoder_gives_the_full_decoders_states(
-    bundle: Bundle, whisper: WhisperForConditionalGeneration, mel: torch.Tensor, tokens: torch.Tensor
-) -> None:
-    with torch.no_grad():
-        memory = encode(whisper.model.encoder, mel)
-    want = full_states(whisper, tokens, memory, layer=2)
-    rows = tokens.tolist()
-    got = ProsodyTap.load(bundle)(memory, [row[:2] for row in rows], [row[2:] for row in rows])
-    for mine, theirs in zip(got, want[:, 2:], strict=True):
-        torch.testing.assert_close(torch.from_numpy(mine), theirs, rtol=1e-4, atol=1e-4)
-
-
-def test_rows_of_different_length_do_not_disturb_each_other(
-    bundle: Bundle, whisper: WhisperForConditionalGeneration, mel: torch.Tensor, tokens: torch.Tensor
-) -> None:
-    tap, prompt = ProsodyTap.load(bundle), [300, 301]
-    with torch.no_grad():
-        memory = encode(whisper.model.encoder, mel)
-    rows = [tokens[0].tolist(), [], tokens[2, :3].tolist()]
-    together = tap(memory, [prompt] * 3, rows)
-    for i, row in enumerate(rows):
-        (alone,) = tap(memory[i : i + 1], [prompt], [row])
-        assert together[i].shape == (len(row), tap.width)
-        torch.testing.assert_close(torch.from_numpy(together[i]), torch.from_numpy(alone), rtol=1e-4, atol=1e-4)
-
-
-@torch.no_grad()
-def test_teacher_forcing_gives_the_states_of_step_by_step_decoding(
-    whisper: WhisperForConditionalGeneration, mel: torch.Tensor, tokens: torch.Tensor
-) -> None:
-    memory, decoder = encode(whisper.model.encoder, mel), whisper.model.decoder
-    at_once = decoder_states(decoder, tokens, memory, layers=slice(2))
-    for length in range(1, tokens.shape[1] + 1):
-        step = decoder_states(decoder, tokens[:, :length], memory, layers=slice(2))[:, -1]
-        torch.testing.assert_close(step, at_once[:, length - 1], rtol=1e-4, atol=1e-4)
-
-
 @torch.no_grad()
 def test_on_the_full_window_the_model_is_transformers_whisper(
     whisper: WhisperForConditionalGeneration, config: BundleConfig
@@ -90,7 +51,27 @@ def test_every_layer_of_the_decoder_can_be_the_tap(
             torch.testing.assert_close(heard.states, full_states(whisper, tokens, memory, layer), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("tap", ["decoder", "decoder.0", "encoder.2", "decoder.x", "decoder.-1"])
+@torch.no_grad()
+def test_every_layer_of_the_encoder_can_be_the_tap_and_changes_nothing_else(
+    whisper: WhisperForConditionalGeneration, mel: torch.Tensor, tokens: torch.Tensor
+) -> None:
+    want = WhisperPro(whisper, BundleConfig(name="x", tap="decoder.1"))(mel, tokens)
+    for layer in (1, 2):
+        heard = WhisperPro(whisper, BundleConfig(name="x", tap=f"encoder.{layer}"))(mel, tokens)
+        states = encoder_states(whisper.model.encoder, mel, layers=slice(layer))
+        torch.testing.assert_close(heard.states, states, rtol=0, atol=0)
+        torch.testing.assert_close(heard.logits, want.logits, rtol=0, atol=0)
+    assert WhisperPro(whisper, BundleConfig(name="x", tap="encoder.1"))(mel, tokens, want.memory).states is None
+
+
+def test_spans_cover_an_utterance_evenly_and_in_order() -> None:
+    states = torch.arange(12.0)[:, None].expand(-1, 2)
+    torch.testing.assert_close(spans(states, 4)[:, 0], torch.tensor([1.0, 4.0, 7.0, 10.0]))
+    torch.testing.assert_close(spans(states, 1), states.mean(dim=0, keepdim=True))
+    assert spans(states[:2], 5)[:, 0].tolist() == [0.0, 0.0, 0.5, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("tap", ["decoder", "decoder.0", "memory.2", "encoder.x", "decoder.-1"])
 def test_a_tap_that_does_not_exist_is_refused(tap: str) -> None:
     with pytest.raises(BundleError, match="unknown tap"):
         _ = BundleConfig(name="x", tap=tap).prosody_layer

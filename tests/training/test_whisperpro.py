@@ -50,6 +50,28 @@ def test_one_batch_overfits(corpus: Path, tokenizer: PreTrainedTokenizerFast, mo
     assert parts["mel"].item() < 0.5 * first["mel"]
 
 
+def test_with_the_tap_in_the_encoder_the_mel_loss_reaches_the_layers_below_it_and_none_above(
+    corpus: Path, tokenizer: PreTrainedTokenizerFast, model: WhisperPro
+) -> None:
+    model.config = replace(model.config, tap="encoder.1")
+    batch = SpeechDataset(corpus, manifest.read(corpus), tokenizer, PLAN, n_mels=80)[[(0, 0), (1, 0), (2, 0)]]
+    _, parts = Objective(model, _recipe(1))(batch, 0)
+    parts["mel"].backward()
+    encoder = model.whisper.model.encoder
+    assert encoder.conv1.weight.grad is not None
+    assert encoder.layers[0].fc1.weight.grad is not None
+    assert encoder.layer_norm.weight.grad is None
+    assert model.whisper.model.decoder.layers[0].fc1.weight.grad is None
+
+
+def test_a_frozen_encoders_tap_has_no_mel_loss(
+    corpus: Path, tokenizer: PreTrainedTokenizerFast, model: WhisperPro, tmp_path: Path
+) -> None:
+    model.config = replace(model.config, tap="encoder.1")
+    with pytest.raises(TrainingError, match="frozen"):
+        train(model, tokenizer, corpus, tmp_path, _recipe(3, ctc=0.0, decoder_clips=4))
+
+
 def test_the_mel_loss_can_be_of_a_share_of_the_clips(
     corpus: Path, tokenizer: PreTrainedTokenizerFast, model: WhisperPro
 ) -> None:

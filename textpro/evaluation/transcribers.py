@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from transformers.modeling_outputs import BaseModelOutput
 
-from textpro.audio import FRAMES_PER_WINDOW, HOP_LENGTH, log_mel
+from textpro.audio import FRAMES_PER_WINDOW, HOP_LENGTH, log_mel, n_states
 from textpro.bundle import Bundle, load_training
 from textpro.decoding import DecodingOptions, padded_frames
 from textpro.vocabulary import ENGLISH, Vocabulary
-from textpro.whisperpro import Speech, decoder_states, encode
+from textpro.whisperpro import Speech, decoder_states, encoder_states, spans
 
 
 class Transcriber(Protocol):
@@ -72,11 +72,14 @@ class TorchWhisper:
 
     @torch.inference_mode()
     def listen(self, samples: np.ndarray) -> Speech:
-        """Text, tokens and prosody (N, W) of one utterance (S,), read from the full decoder."""
-        whisper, words = self._model.whisper, self._vocabulary
+        """Text, tokens and prosody (N, W) of one utterance (S,), read from the full model."""
+        whisper, words, config = self._model.whisper, self._vocabulary, self._model.config
+        encoder, decoder, layer = whisper.model.encoder, whisper.model.decoder, config.prosody_layer
         n_samples = HOP_LENGTH * (padded_frames(len(samples)) if self._variable else FRAMES_PER_WINDOW)
         padded = np.pad(samples[:n_samples], (0, max(0, n_samples - len(samples))))
-        memory = encode(whisper.model.encoder, torch.from_numpy(log_mel(padded, whisper.config.num_mel_bins))[None])
+        mel = torch.from_numpy(log_mel(padded, whisper.config.num_mel_bins))[None]
+        below = encoder_states(encoder, mel, layers=slice(None, layer))
+        memory = encoder.layer_norm(encoder_states(encoder, mel, layers=slice(layer, None), states=below))
         prompt = words.prompt(ENGLISH)
         written = whisper.generate(
             encoder_outputs=BaseModelOutput(last_hidden_state=cast(torch.FloatTensor, memory)),
@@ -87,8 +90,9 @@ class TorchWhisper:
         )
         written = cast(torch.Tensor, written)[0].tolist()
         tokens = [token for token in written if words.is_text(token)]
-        inputs = torch.tensor([[*prompt, *tokens]])
-        layer = self._model.config.prosody_layer
-        states = decoder_states(whisper.model.decoder, inputs, memory, layers=slice(None, layer))
-        decoder_states(whisper.model.decoder, inputs, memory, layers=slice(layer, None), states=states)
-        return Speech(words.text(tokens), tokens, states[0, len(prompt) :])
+        states = decoder_states(decoder, torch.tensor([[*prompt, *tokens]]), memory, layers=slice(None, layer))
+        decoder_states(decoder, torch.tensor([[*prompt, *tokens]]), memory, layers=slice(layer, None), states=states)
+        prosody = states[0, len(prompt) :]
+        if config.tap_side == "encoder" and tokens:
+            prosody = spans(below[0, : n_states(len(samples))], len(tokens))
+        return Speech(words.text(tokens), tokens, prosody)

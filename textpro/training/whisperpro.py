@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from transformers import GenerationConfig, PreTrainedTokenizerBase, WhisperConfig, WhisperForConditionalGeneration
 
-from textpro.audio import WINDOW_SECONDS
+from textpro.audio import FRAMES_PER_STATE, WINDOW_SECONDS
+from textpro.config import BundleConfig
 from textpro.data import manifest
 from textpro.errors import TrainingError
 from textpro.losses import asr_ce, mel_mse
@@ -20,7 +21,7 @@ from textpro.training.loop import RunLog, Schedule, load_checkpoint, save_checkp
 from textpro.training.memories import Memories
 from textpro.training.optimizer import FlatAdamW
 from textpro.training.tokenizer import END, NO_SPEECH, NO_TIMESTAMPS, START
-from textpro.whisperpro import WhisperPro, encode
+from textpro.whisperpro import WhisperPro, encode, spans
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ class Objective(nn.Module):
             parts["ctc"] = self._ctc(heard.memory, batch)
             total = total + recipe.ctc * parts["ctc"]
         if self.model.reconstructor is not None and recipe.mel and step >= recipe.mel_from:
+            assert heard.states is not None  # `_refuse_losses_of_frozen_parts`
             parts["mel"] = self._mel(heard.states, batch, step)
             total = total + recipe.mel * parts["mel"]
         return total, parts
@@ -139,7 +141,9 @@ class Objective(nn.Module):
         columns = batch.text_mask.any(dim=0).nonzero()
         spoken = self._drawn(spoken, step)
         text = slice(int(columns.min()), int(columns.max()) + 1)
-        tokens, prosody, mask = (x[spoken, text] for x in (batch.tokens, states, batch.text_mask))
+        tokens, mask = batch.tokens[spoken, text], batch.text_mask[spoken, text]
+        in_decoder = self.model.config.tap_side == "decoder"
+        prosody = states[spoken, text] if in_decoder else _in_spans(states[spoken], batch.frame_mask[spoken], mask)
         n_frames = int(batch.frame_mask.sum(dim=1).max())
         predicted = self.model.reconstructor(tokens, prosody, mask, n_frames)
         return mel_mse(predicted, batch.target[spoken, :, :n_frames], batch.frame_mask[spoken, :n_frames])
@@ -150,6 +154,15 @@ class Objective(nn.Module):
         order = torch.randperm(len(indices), generator=torch.Generator().manual_seed(step))
         count = max(1, round(self.recipe.mel_share * len(indices)))
         return indices[order[:count].to(indices.device)]
+
+
+def _in_spans(states: Tensor, frame_mask: Tensor, text_mask: Tensor) -> Tensor:
+    """An encoder's states (B, E, W) as prosody (B, N, W), the rows where text_mask (B, N) is true."""
+    prosody = states.new_zeros(*text_mask.shape, states.shape[-1])
+    for row, (found, frames, text) in enumerate(zip(states, frame_mask, text_mask, strict=True)):
+        speech = found[: -(-int(frames.sum()) // FRAMES_PER_STATE)]
+        prosody[row, text] = spans(speech, int(text.sum()))
+    return prosody
 
 
 def train(
@@ -167,7 +180,7 @@ def train(
     resume: another run's checkpoint to branch from; stop_after: step at which to stop early, the schedule unchanged.
     Raises TrainingError without clips, for a checkpoint of another model, or when a frozen part has a loss.
     """
-    _refuse_losses_of_frozen_parts(recipe)
+    _refuse_losses_of_frozen_parts(recipe, model.config)
     clips = [clip for clip in manifest.read(manifest_path) if clip.text and clip.duration_s <= WINDOW_SECONDS]
     if not clips:
         raise TrainingError(f"{manifest_path} has no clips with text of at most {WINDOW_SECONDS} s")
@@ -208,7 +221,9 @@ def train(
     accelerator.end_training()
 
 
-def _refuse_losses_of_frozen_parts(recipe: Recipe) -> None:
+def _refuse_losses_of_frozen_parts(recipe: Recipe, config: BundleConfig) -> None:
+    if recipe.decoder_clips and recipe.mel and config.tap_side == "encoder":
+        raise TrainingError(f"with decoder_clips the encoder is frozen, where the tap {config.tap} is: mel must be 0")
     if recipe.decoder_clips and recipe.ctc:
         raise TrainingError("with decoder_clips the encoder is frozen: CTC, its own loss, must be 0")
     if recipe.above_tap and not recipe.decoder_clips:
@@ -224,7 +239,8 @@ def _freeze(model: WhisperPro, recipe: Recipe) -> None:
     decoder = model.whisper.model.decoder
     model.requires_grad_(False)
     if recipe.above_tap:
-        decoder.layers[model.config.prosody_layer :].requires_grad_(True)
+        below = model.config.prosody_layer if model.config.tap_side == "decoder" else 0
+        decoder.layers[below:].requires_grad_(True)
         decoder.layer_norm.requires_grad_(True)
         return
     decoder.requires_grad_(True)
