@@ -47,6 +47,7 @@ def _configure_teacher(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--positions", type=int, default=8192, help="tokens in a padded batch (default: %(default)s)")
     group.add_argument("--teacher-url", metavar="URL", help="ask this OpenAI-compatible server instead, such as vLLM")
     group.add_argument("--teacher-model", metavar="NAME", help="the server's name of it (default: the first it has)")
+    group.add_argument("--answers", type=Path, metavar="FILE", help="keep its answers here and ask for none twice")
     group.add_argument("--concurrency", type=int, default=32, help="requests under way (default: %(default)s)")
     group.add_argument("--max-tokens", type=int, default=256, help="of an answer; longer ones end at a sentence")
     group.add_argument("--temperature", type=float, default=0.0, help="(default: greedy)")
@@ -99,10 +100,12 @@ def _jobs(args: argparse.Namespace, texts: "Sequence[UserText]") -> "list[Job]":
 def _teacher(args: argparse.Namespace) -> "Teacher":
     from services.encoder.settings import EncoderSettings
     from textpro.language_model import resolve_llm
-    from textpro.training.teachers import LocalTeacher, Sampling, ServerTeacher
+    from textpro.training.teachers import LocalTeacher, RememberedTeacher, Sampling, ServerTeacher
 
     sampling = Sampling(args.max_tokens, args.temperature, args.seed)
     if args.teacher_url:
-        return ServerTeacher(args.teacher_url, sampling, model=args.teacher_model, concurrency=args.concurrency)
-    path = resolve_llm(args.llm, EncoderSettings.load().cache)
-    return LocalTeacher.load(path, sampling, device=args.device, dtype=args.dtype, positions=args.positions)
+        teacher = ServerTeacher(args.teacher_url, sampling, model=args.teacher_model, concurrency=args.concurrency)
+    else:
+        path = resolve_llm(args.llm, EncoderSettings.load().cache)
+        teacher = LocalTeacher.load(path, sampling, device=args.device, dtype=args.dtype, positions=args.positions)
+    return RememberedTeacher(teacher, args.answers) if args.answers else teacher

@@ -1,13 +1,21 @@
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from textpro.training.teachers import LocalTeacher, Reply, Sampling, ServerTeacher, Teacher, TeacherError
+from textpro.training.teachers import (
+    LocalTeacher,
+    RememberedTeacher,
+    Reply,
+    Sampling,
+    ServerTeacher,
+    Teacher,
+    TeacherError,
+)
 
 TEXTS = ["Hi.", "What is the capital of France?", "Name a colour, please.", "Hi."]
 GREEDY = Sampling(max_tokens=6)
@@ -129,3 +137,46 @@ def test_a_server_that_fails_is_named(server: Server) -> None:
 )
 def test_an_unfinished_answer_is_cut_to_its_whole_sentences(reply: Reply, whole: str) -> None:
     assert reply.whole() == whole
+
+
+class Counting:
+    """A teacher that says how long a text is and keeps what it was asked."""
+
+    def __init__(self, name: str = "counting", sampling: Sampling = GREEDY) -> None:
+        self.name, self.sampling = name, sampling
+        self.asked: list[str] = []
+
+    def answer(self, texts: Sequence[str]) -> list[Reply]:
+        self.asked += texts
+        return [Reply(f"{self.name}: {len(text)}", finished=len(text) < 10) for text in texts]
+
+
+def test_a_remembered_answer_is_asked_for_once_and_is_the_teachers_own(tmp_path: Path) -> None:
+    teacher, path = Counting(), tmp_path / "kept" / "answers.jsonl"
+    remembered = RememberedTeacher(teacher, path)
+    want = Counting().answer(TEXTS)
+    assert remembered.answer(TEXTS) == want
+    assert teacher.asked == list(dict.fromkeys(TEXTS))
+    later = Counting()
+    assert RememberedTeacher(later, path).answer([*TEXTS, "More?"])[:-1] == want
+    assert later.asked == ["More?"]
+
+
+def test_answers_of_another_teacher_or_sampling_do_not_count(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    RememberedTeacher(Counting(), path).answer(TEXTS)
+    for other in (Counting("other"), Counting(sampling=Sampling(max_tokens=7))):
+        assert RememberedTeacher(other, path).answer(TEXTS[:1])[0].text.startswith(other.name)
+        assert other.asked == TEXTS[:1]
+
+
+def test_a_line_cut_off_by_an_interruption_is_forgotten_and_any_other_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    RememberedTeacher(Counting(), path).answer(TEXTS)
+    path.write_text(path.read_text()[:-9])
+    teacher = Counting()
+    RememberedTeacher(teacher, path).answer(TEXTS)
+    assert len(teacher.asked) == 1
+    path.write_text('{"text": "Hi."}\n')
+    with pytest.raises(TeacherError, match=r"answers\.jsonl:1"):
+        RememberedTeacher(teacher, path)

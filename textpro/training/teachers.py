@@ -1,10 +1,11 @@
 """Who answers what a user says, for the student to learn from: an LLM in this process, or one behind an OpenAI API."""
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar, cast
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from textpro.data.manifest import drop_torn_line
 from textpro.errors import TextProError
 from textpro.packing import buckets
 
@@ -163,6 +165,52 @@ class ServerTeacher:
             return read(response.json())
         except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError) as error:
             raise TeacherError(f"the teacher at {self._client.base_url}{path} failed: {error!r}") from error
+
+
+class RememberedTeacher:
+    """A teacher whose answers are kept in a JSONL file: no text is asked twice, whichever encoder heard it."""
+
+    def __init__(self, teacher: Teacher, path: Path) -> None:
+        """path: may hold other teachers' answers too. Raises TeacherError for a line that is none."""
+        self.name, self.sampling = teacher.name, teacher.sampling
+        self._teacher, self._path = teacher, path
+        self._known: dict[str, Reply] = {}
+        if path.exists():
+            drop_torn_line(path)
+            self._read()
+
+    def answer(self, texts: Sequence[str]) -> list[Reply]:
+        """See `Teacher.answer`."""
+        if new := [text for text in dict.fromkeys(texts) if text not in self._known]:
+            found = dict(zip(new, self._teacher.answer(new), strict=True))
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a", encoding="utf-8") as file:
+                file.writelines(
+                    json.dumps(
+                        self._settings | {"text": text, "answer": reply.text, "finished": reply.finished},
+                        ensure_ascii=False,
+                    )
+                    + "\n"
+                    for text, reply in found.items()
+                )
+            # Not before they are written: what is known is what a later run will know.
+            self._known |= found
+        return [self._known[text] for text in texts]
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        return {"teacher": self.name, "sampling": asdict(self.sampling)}
+
+    def _read(self) -> None:
+        settings = self._settings
+        for number, line in enumerate(self._path.read_text(encoding="utf-8").splitlines(), 1):
+            try:
+                entry = json.loads(line)
+                asked, reply = entry.pop("text"), Reply(entry.pop("answer"), entry.pop("finished"))
+            except (ValueError, KeyError, AttributeError) as error:
+                raise TeacherError(f"{self._path}:{number} is no answer of a teacher: {error!r}") from error
+            if entry == settings:
+                self._known[asked] = reply
 
 
 def _reply(completion: Any) -> Reply:
