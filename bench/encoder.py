@@ -1,4 +1,4 @@
-"""What prosody costs: one run, same weights, one thread count, batch 1, over a manifest.
+"""What prosody costs: one run, same weights, one thread count, batch 1, the beam that is served.
 
 ours        transcript and prosody, half a decoder after CTranslate2 (textpro.decoding)
 ours-30s    the same, every utterance padded to Whisper's 30 s window
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from services.encoder import SERVED_BEAM_SIZE
 from textpro.audio import SAMPLE_RATE
 from textpro.bundle import Bundle
 from textpro.data.manifest import Clip, read, resolve
@@ -57,7 +58,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--limit", type=int, default=50)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "textpro")
-    parser.add_argument("--beam-size", type=int, default=1, help="of all; 1 is greedy")
+    parser.add_argument(
+        "--beam-size", type=int, default=SERVED_BEAM_SIZE, help="of all; 1 is greedy (default: %(default)s, as served)"
+    )
     parser.add_argument("--out", type=Path)
     return parser.parse_args()
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The embedded WhisperPro, from nothing: synthetic speech, training in four stages, evaluation. docs/experiments.md has
-# the history of the weights that ship. Interrupted, it goes on where it was.
+# The embedded WhisperPro, from nothing: synthetic speech, training in four stages, their mean, evaluation.
+# docs/experiments.md has the history of the weights that ship. Interrupted, it goes on where it was.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 TEXTPRO=${TEXTPRO:-$PWD/.venv/bin/textpro}
@@ -40,16 +40,20 @@ for mel in 5 0; do
     --mel "$mel" --mel-share 0.5 --steps "$VOICE_STEPS" --lr 8e-4 --warmup 150 --decay line
 done
 
-echo "== how well it hears"
-measure() { "$TEXTPRO" evaluate "$1" --bundle "$OUT/mel_$2/bundle" --manifest "$OUT/$3/manifest.jsonl" "${@:4}"; }
-measure wer 5 test_seen --json "$OUT/wer_seen.json"
-measure wer 5 test_held_out --json "$OUT/wer_held_out.json"
-measure wer 5 test_seen --snr 15 --json "$OUT/wer_15_db.json"
-measure wer 5 test_seen --engine faster-whisper --json "$OUT/wer_faster_whisper.json"
+echo "== 5: the mean of 3 and 4 (2 : 1), which ships"
+rm -rf "$OUT/bundle"
+"$TEXTPRO" bundle average "$OUT/bundle" "$OUT/noise/bundle:2" "$OUT/mel_5/bundle:1"
 
-echo "== how much of the voice it keeps, with the mel loss and without"
+echo "== how well it hears"
+measure() { "$TEXTPRO" evaluate "$1" --bundle "$OUT/$2" --manifest "$OUT/$3/manifest.jsonl" "${@:4}"; }
+measure wer bundle test_seen --json "$OUT/wer_seen.json"
+measure wer bundle test_held_out --json "$OUT/wer_held_out.json"
+measure wer bundle test_seen --snr 15 --json "$OUT/wer_15_db.json"
+measure wer bundle test_seen --engine faster-whisper --json "$OUT/wer_faster_whisper.json"
+
+echo "== how much of the voice stage 4 keeps, with the mel loss and without"
 for mel in 5 0; do
-  measure probing "$mel" probe --json "$OUT/probing_1_layer_mel_$mel.json"
-  measure probing "$mel" probe --hidden 256 --json "$OUT/probing_2_layers_mel_$mel.json"
+  measure probing "mel_$mel/bundle" probe --json "$OUT/probing_1_layer_mel_$mel.json"
+  measure probing "mel_$mel/bundle" probe --hidden 256 --json "$OUT/probing_2_layers_mel_$mel.json"
 done
-echo "the bundle is in $OUT/mel_5/bundle; what ships is its mean with $OUT/noise/bundle, 1 : 2, which no command makes yet"
+echo "the bundle is in $OUT/bundle"

@@ -26,4 +26,5 @@ echo "== going on from that bundle"
   --name tiny-again --steps 2 --warmup 1 --batch-seconds 12
 "$TEXTPRO" train whisperpro --from "$OUT/run/bundle" --manifest "$OUT/train/manifest.jsonl" --out "$OUT/decoder" \
   --name tiny-decoder --steps 4 --warmup 1 --batch-seconds 12 --decoder-clips 16
+"$TEXTPRO" bundle average "$OUT/mean" "$OUT/run/bundle:2" "$OUT/decoder/bundle:1"
 echo "all of it is in $OUT"

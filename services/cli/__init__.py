@@ -16,7 +16,7 @@ COMMANDS = {
     "plot": "draw a training run's metrics",
     "evaluate": "measure a bundle",
     "report": "write the tables and charts of measurements",
-    "bundle": "describe or export a bundle",
+    "bundle": "describe, export or average bundles",
     "config": "show every setting of the three services",
     "doctor": "say what is installed, what is missing and how to get it",
 }

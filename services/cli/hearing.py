@@ -3,6 +3,8 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from services.encoder import SERVED_BEAM_SIZE
+
 if TYPE_CHECKING:  # the command line must stay instant
     from textpro.decoding import SpeechDecoder
 
@@ -14,7 +16,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (default: %(default)s)")
     parser.add_argument("--compute-type", default="float32", help="CTranslate2's arithmetic (default: %(default)s)")
-    parser.add_argument("--beam-size", type=int, default=5, help="1 is the greedy search (default: %(default)s)")
+    parser.add_argument(
+        "--beam-size",
+        type=int,
+        default=SERVED_BEAM_SIZE,
+        help="1 is the greedy search (default: %(default)s, as served)",
+    )
     parser.add_argument("--threads", type=int, default=1, help="on a CPU (default: %(default)s)")
 
 

@@ -36,6 +36,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="AGE",
         help=f"put ages on: {', '.join(AGES)} (default: none)",
     )
+    parser.add_argument(
+        "--breaks", action="store_true", help="styles differ in their pauses too (espeak-ng's voices only)"
+    )
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--seed", type=int, default=0)
 
@@ -61,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
         flite_share=args.flite_share,
         deliveries=[by_name[name] for name in args.styles],
         ages=args.ages,
+        breaks=args.breaks,
     )
     print(path)
     return 0

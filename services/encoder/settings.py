@@ -6,6 +6,7 @@ from typing import ClassVar
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from services.encoder import SERVED_BEAM_SIZE
 from services.encoder.batcher import Limits
 from services.runtime.settings import ServiceSettings
 from textpro.audio import SAMPLE_RATE
@@ -28,7 +29,7 @@ class EncoderSettings(ServiceSettings):
     compute_type: str = "float32"
     """CTranslate2's arithmetic: `float32`, `int8`, `float16`, `int8_float16`, …"""
 
-    beam_size: int = Field(default=5, ge=1, le=10)
+    beam_size: int = Field(default=SERVED_BEAM_SIZE, ge=1, le=10)
     """Hypotheses kept while text is searched for. 1 is greedy: faster, and with a log-probability a token."""
 
     threads: int = Field(default=0, ge=0)

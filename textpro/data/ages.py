@@ -37,8 +37,9 @@ class Age:
         return cls(name)
 
     def slowed(self, delivery: Delivery) -> Delivery:
-        """What the engine must speak, so that the clip has the delivery's rate once it is shortened."""
-        return replace(delivery, rate_wpm=round(delivery.rate_wpm / self.shortening))
+        """What the engine must speak, so that the clip has the delivery's rate and breaks once it is shortened."""
+        rate_wpm, break_ms = delivery.rate_wpm / self.shortening, delivery.break_ms * self.shortening
+        return replace(delivery, rate_wpm=round(rate_wpm), break_ms=round(break_ms))
 
     def put_on(self, samples: np.ndarray) -> np.ndarray:
         """The voice at this age: int16 (T,) at 16 kHz -> (T / shortening,)."""

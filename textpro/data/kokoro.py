@@ -39,7 +39,7 @@ class Kokoro:
         self._pipeline = pipeline or _installed()
 
     def speak(self, text: str, voice: Voice, delivery: Delivery) -> np.ndarray:
-        """See `Synthesizer.speak`. `delivery.pitch` and `range` have no effect."""
+        """See `Synthesizer.speak`. `delivery.pitch`, `range` and breaks have no effect."""
         pipeline = self._pipeline(voice.name[0])
         pieces = [np.zeros(0, np.float32)]
         for piece in pipeline(text, voice=voice.name, speed=delivery.rate_wpm / NATURAL_WPM):

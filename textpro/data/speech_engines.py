@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 import soxr
 
+from textpro.data.ssml import with_breaks
 from textpro.data.voices import Delivery, Voice
 from textpro.errors import TextProError
 
@@ -41,6 +42,7 @@ class EspeakNg:
     _SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT: samples go to the callback before espeak_Synth returns
     _DONT_EXIT = 0x8000  # espeakINITIALIZE_DONT_EXIT: report missing data, do not end the process
     _CHARS_UTF8 = 1
+    _SSML = 0x10
     _RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4
 
     def __init__(self, library: str = "libespeak-ng.so.1") -> None:
@@ -57,7 +59,11 @@ class EspeakNg:
         self._library.espeak_SetSynthCallback(self._callback)
 
     def speak(self, text: str, voice: Voice, delivery: Delivery) -> np.ndarray:
-        """See `Synthesizer.speak`. Two calls differ in the breath noise of some variants, which has no seed."""
+        """See `Synthesizer.speak`. Two calls differ in the breath noise of some variants, which has no seed.
+
+        At a break the word before it is drawn out too, as at the end of a phrase: by about 60 ms at 200 words a
+        minute and 110 ms at 140.
+        """
         if self._library.espeak_SetVoiceByName(voice.name.encode()) != 0:
             raise SynthesisError(f"espeak-ng has no voice {voice.name!r}; {INSTALL} (1.51 or newer)")
         settings = {
@@ -69,9 +75,11 @@ class EspeakNg:
         for parameter, value in settings.items():
             self._library.espeak_SetParameter(parameter, value, 0)
         self._pieces.clear()
-        data = text.encode()
+        breaks = delivery.break_ms > 0
+        data = (with_breaks(text, delivery) if breaks else text).encode()
+        flags = self._CHARS_UTF8 | (self._SSML if breaks else 0)
         size = ctypes.c_size_t(len(data) + 1)
-        if self._library.espeak_Synth(data, size, 0, 0, 0, self._CHARS_UTF8, None, None) != 0:
+        if self._library.espeak_Synth(data, size, 0, 0, 0, flags, None, None) != 0:
             raise SynthesisError(f"espeak-ng failed on {text!r}")
         samples = np.frombuffer(b"".join(self._pieces), dtype="<i2")
         return soxr.resample(samples, self._native_rate, SAMPLE_RATE, quality="MQ")
@@ -91,7 +99,7 @@ class Flite:
         self._program = program
 
     def speak(self, text: str, voice: Voice, delivery: Delivery) -> np.ndarray:
-        """See `Synthesizer.speak`. `delivery.range` has no effect."""
+        """See `Synthesizer.speak`. `delivery.range` and breaks have no effect."""
         settings = [f"duration_stretch={self._NATURAL_WPM / delivery.rate_wpm:.3f}"]
         if voice.name in NATURAL_F0_HZ:
             settings.append(f"int_f0_target_mean={_f0_hz(voice, delivery):.1f}")

@@ -54,6 +54,9 @@ class Job:
             "rate": delivery.rate_bin(),
             "rate_wpm": float(delivery.rate_wpm),
         }
+        if delivery.break_ms and voice.engine == "espeak-ng":  # the others speak on
+            labels["break_ms"] = float(delivery.break_ms)
+            labels["words_per_break"] = float(delivery.words_per_break)
         if kind := held_out(voice):
             labels["held_out"] = kind
         if self.age is not None:
@@ -88,31 +91,31 @@ def synthesize(
     flite_share: float = 0.06,
     deliveries: Sequence[Style] = STYLES,
     ages: Sequence[str] = (),
+    breaks: bool = False,
 ) -> Path:
     """Speak `clips` sentences into `out/audio` (16 kHz mono PCM16 WAV) and return the path of `out/manifest.jsonl`.
 
     The sentences are taken in order, from the start again when they run out. A clip's voice and delivery depend on
     the seed and the clip's number alone, so any number of workers makes the same corpus, and a run that was
-    interrupted continues where it stopped. Clips without sound or longer than 28 s are left out.
+    interrupted continues where it stopped. Clips without sound or longer than 28 s are left out. The rest is as in
+    `plan`.
 
     Raises `SynthesisError` when an engine is missing or `out` holds clips of another run.
     """
-    jobs = list(
-        plan(sentences, voices, clips=clips, seed=seed, flite_share=flite_share, deliveries=deliveries, ages=ages)
+    planned = plan(
+        sentences,
+        voices,
+        clips=clips,
+        seed=seed,
+        flite_share=flite_share,
+        deliveries=deliveries,
+        ages=ages,
+        breaks=breaks,
     )
+    jobs = list(planned)
     out.mkdir(parents=True, exist_ok=True)
     path = out / "manifest.jsonl"
-    done = _resume(path, jobs)
-    todo = [job for job in jobs if job.id not in done]
-    for name in {job.voice.engine for job in todo}:
-        engine(name)
-    for folder in {_audio_path(job).parent for job in todo}:
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    tasks = [(out, todo[start : start + CLIPS_PER_TASK]) for start in range(0, len(todo), CLIPS_PER_TASK)]
-    with tqdm(total=len(jobs), initial=len(jobs) - len(todo), unit="clip") as progress:
-        for n_jobs, made in _run(tasks, workers):
-            manifest.append(path, made)
-            progress.update(n_jobs)
+    _make_missing(path, jobs, workers)
     # Batches end in any order; sorted, the file is the same for any number of workers.
     manifest.write(path, sorted(manifest.read(path) if path.exists() else [], key=lambda clip: clip.id))
     return path
@@ -127,12 +130,14 @@ def plan(
     flite_share: float = 0.06,
     deliveries: Sequence[Style] = STYLES,
     ages: Sequence[str] = (),
+    breaks: bool = False,
 ) -> Iterator[Job]:
     """Decide every clip of a corpus: its sentence, voice and delivery. Makes no sound.
 
     `flite_share` is the part of the clips that flite speaks where the voices are of both engines. Men and women speak
     equally often, although the catalogue has more men. `ages` are names of `voices.AGES` to draw from; a child's voice
-    is made of a woman's.
+    is made of a woman's. With `breaks` the styles differ in their pauses too, where the engine is espeak-ng; all else
+    is drawn alike with and without.
     Raises `ValueError` without sentences, voices or deliveries.
     """
     texts = list(itertools.islice(sentences, clips))
@@ -143,7 +148,10 @@ def plan(
     for index in range(clips):
         rng = random.Random(f"{seed}/{index}")
         genders = (flite or others) if rng.random() < flite_share else (others or flite)
-        voice, delivery = rng.choice(rng.choice(genders)), rng.choice(deliveries).draw(rng)
+        voice, style = rng.choice(rng.choice(genders)), rng.choice(deliveries)
+        delivery = style.draw(rng)
+        if breaks:
+            delivery = style.paused(delivery, random.Random(f"{seed}/{index}/breaks"))
         age = Age.draw(rng.choice(ages), rng) if ages else None
         if age is not None and age.name == CHILD:
             voice = rng.choice(next((group for group in genders if group[0].gender == "female"), genders[0]))
@@ -180,6 +188,20 @@ def _resume(path: Path, jobs: Sequence[Job]) -> set[str]:
                 "choose an empty folder or repeat that run's arguments"
             )
     return {clip.id for clip in done}
+
+
+def _make_missing(path: Path, jobs: Sequence[Job], workers: int) -> None:
+    out, done = path.parent, _resume(path, jobs)
+    todo = [job for job in jobs if job.id not in done]
+    for name in {job.voice.engine for job in todo}:
+        engine(name)
+    for folder in {_audio_path(job).parent for job in todo}:
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    tasks = [(out, todo[start : start + CLIPS_PER_TASK]) for start in range(0, len(todo), CLIPS_PER_TASK)]
+    with tqdm(total=len(jobs), initial=len(jobs) - len(todo), unit="clip") as progress:
+        for n_jobs, made in _run(tasks, workers):
+            manifest.append(path, made)
+            progress.update(n_jobs)
 
 
 def _run(tasks: Sequence[tuple[Path, Sequence[Job]]], workers: int) -> Iterator[tuple[int, list[Clip]]]:

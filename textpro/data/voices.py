@@ -2,7 +2,7 @@
 
 import hashlib
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Engine = Literal["espeak-ng", "flite", "kokoro"]
@@ -61,13 +61,15 @@ FLITE_VOICES = (
 @dataclass(frozen=True)
 class Delivery:
     """How a sentence is said. `pitch` and `range` are 0 to 99 with 50 as the voice's own, `rate_wpm` is words a minute,
-    `volume` is percent of the voice's own."""
+    `volume` is percent of the voice's own. A pause of `break_ms` follows every `words_per_break` words; 0 for none."""
 
     style: str
     pitch: int
     range: int
     rate_wpm: int
     volume: int
+    break_ms: int = 0
+    words_per_break: int = 0
 
     def pitch_bin(self) -> str:
         """low, middle or high, relative to the voice's own pitch."""
@@ -87,22 +89,29 @@ class Style:
     range: tuple[int, int]
     rate_wpm: tuple[int, int]
     volume: tuple[int, int]
+    break_ms: tuple[int, int] = (0, 0)
+    words_per_break: tuple[int, int] = (0, 0)
 
     def draw(self, rng: random.Random) -> Delivery:
-        """Draw one delivery in this style."""
+        """Draw one delivery in this style, without its breaks."""
         bounds = (self.pitch, self.range, self.rate_wpm, self.volume)
         pitch, range_, rate_wpm, volume = (rng.randint(*bound) for bound in bounds)
         return Delivery(self.name, pitch, range_, rate_wpm, volume)
 
+    def paused(self, delivery: Delivery, rng: random.Random) -> Delivery:
+        """Add this style's breaks to a delivery; a generator of their own leaves the other draws as they are."""
+        break_ms, words_per_break = rng.randint(*self.break_ms), rng.randint(*self.words_per_break)
+        return replace(delivery, break_ms=break_ms, words_per_break=words_per_break)
+
 
 # The styles overlap in each single dimension, so that a listener has to weigh several.
 STYLES = (
-    #     name       pitch     range     words/min   volume
+    #     name       pitch     range     words/min   volume    break (ms)  words/break
     Style("neutral", (30, 70), (40, 60), (150, 215), (85, 105)),
-    Style("calm", (25, 60), (20, 40), (130, 170), (65, 90)),
+    Style("calm", (25, 60), (20, 40), (130, 170), (65, 90), (80, 180), (3, 5)),
     Style("excited", (55, 90), (70, 99), (180, 240), (95, 120)),
-    Style("sad", (10, 40), (5, 30), (115, 155), (50, 75)),
-    Style("angry", (40, 75), (65, 95), (165, 230), (110, 130)),
+    Style("sad", (10, 40), (5, 30), (115, 155), (50, 75), (180, 350), (2, 4)),
+    Style("angry", (40, 75), (65, 95), (165, 230), (110, 130), (30, 80), (1, 1)),
 )
 
 

@@ -1,0 +1,4 @@
+#!/usr/bin/env bash
+# TextPro-SLM-7B, the paper's recipe: paper.sh has the steps, docs/training.md what they take.
+set -euo pipefail
+exec "$(dirname "$0")/paper.sh" textpro-7b "${LLM:-Qwen/Qwen2.5-7B-Instruct}"
