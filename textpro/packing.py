@@ -15,18 +15,20 @@ from textpro.prompt import ProsodyRows, Segment, n_positions
 @dataclass(frozen=True)
 class Packed:
     """ids (B, L), 0 where no token stands; real (B, L), false on padding; soft (B, L), true where a prosody row stands;
-    rows (R, W) in reading order."""
+    rows (R, W) in reading order. prefix: so many tokens begin all sequences alike, as the template's do."""
 
     ids: Tensor
     real: Tensor
     soft: Tensor
     rows: Tensor
+    prefix: int
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def to(self, device: torch.device) -> "Packed":
-        return Packed(*(value.to(device, non_blocking=True) for value in (self.ids, self.real, self.soft, self.rows)))
+        moved = (value.to(device, non_blocking=True) for value in (self.ids, self.real, self.soft, self.rows))
+        return Packed(*moved, self.prefix)
 
 
 def pack(sequences: Sequence[Sequence[Segment]], *, pad_left: bool = False) -> Packed:
@@ -47,7 +49,10 @@ def pack(sequences: Sequence[Sequence[Segment]], *, pad_left: bool = False) -> P
             else:
                 ids[i, here] = torch.tensor(segment.token_ids)
             place = here.stop
-    return Packed(ids, real, soft, torch.cat(rows) if rows else torch.empty(0, 0))
+    alike = ((ids == ids[0]) & real & ~soft).all(dim=0)
+    # Something is left of every sequence: where nothing is read nothing can be told.
+    prefix = min(int(alike.cumprod(0).sum()), min(map(n_positions, sequences)) - 1)
+    return Packed(ids, real, soft, torch.cat(rows) if rows else torch.empty(0, 0), prefix)
 
 
 def buckets(lengths: Sequence[int], positions: int) -> list[list[int]]:

@@ -47,6 +47,9 @@ class TextProSLM(nn.Module):
         self.layout: Layout = layout
         self.ratio = ratio
         self.end_id = cast(int, tokenizer.eos_token_id)
+        # Not where layers are run again for the backward pass, or their weights shared by processes: a second pass
+        # would disturb both.
+        self.reads_prefix_once = True
 
     @classmethod
     def load(
@@ -95,9 +98,25 @@ class TextProSLM(nn.Module):
         packed: padded on the right. places: (A,) indices into (B * L) -> (A, V). For models whose head is their output
         embedding alone, as Llama's and Qwen's.
         """
+        embedded = self.embed(packed)
+        rows, columns = places // embedded.shape[1], places % embedded.shape[1]
+        skipped = 0
         # Padding stands behind all that is real, where a causal model does not look: no mask is needed.
-        states = self.llm.base_model(inputs_embeds=self.embed(packed), use_cache=False).last_hidden_state
-        return cast(nn.Module, self.llm.get_output_embeddings())(states.flatten(0, 1)[places])
+        if self._shares(packed, columns):
+            skipped = packed.prefix
+            past = self.llm.base_model(inputs_embeds=embedded[:1, :skipped], use_cache=True).past_key_values
+            past.batch_repeat_interleave(len(packed))
+            found = self.llm.base_model(inputs_embeds=embedded[:, skipped:], past_key_values=past, use_cache=True)
+        else:
+            found = self.llm.base_model(inputs_embeds=embedded, use_cache=False)
+        states = found.last_hidden_state[rows, columns - skipped]
+        return cast(nn.Module, self.llm.get_output_embeddings())(states)
+
+    def _shares(self, packed: Packed, columns: Tensor) -> bool:
+        """Whether what begins all sequences alike is read once for all of them."""
+        if not self.reads_prefix_once or len(packed) == 1 or packed.prefix == 0:
+            return False
+        return not len(columns) or int(columns.min()) >= packed.prefix
 
     def embed(self, packed: Packed) -> Tensor:
         """The LLM's input: embedded tokens, and projected rows in their places (eq. 8, 9): (B, L, D)."""

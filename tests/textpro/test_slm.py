@@ -50,6 +50,36 @@ def test_the_embedded_batch_is_what_is_served(tiny_llm: Path, layout: Layout) ->
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_prefix_read_once_for_all_gives_the_logits_and_gradients_of_one_read_by_each(
+    tiny_llm: Path, layout: Layout
+) -> None:
+    slm = make(tiny_llm, layout).train()
+    packed = pack(prompts(slm))
+    assert 1 < packed.prefix < min(map(n_positions, prompts(slm)))
+    length = packed.ids.shape[1]
+    places = torch.tensor([row * length + n_positions(prompt) - 1 for row, prompt in enumerate(prompts(slm))])
+    found = []
+    for once in (True, False):
+        slm.reads_prefix_once = once
+        slm.zero_grad()
+        logits = slm(packed, places)
+        logits.log_softmax(-1)[:, 5].sum().backward()
+        found.append((logits.detach(), {name: value.grad for name, value in slm.named_parameters()}))
+    (logits, gradients), (want, expected) = found
+    torch.testing.assert_close(logits, want, rtol=1e-4, atol=1e-5)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-3, atol=1e-5)
+
+
+def test_the_same_prompt_twice_shares_no_more_than_comes_before_its_answer(tiny_llm: Path) -> None:
+    slm = make(tiny_llm, projector=False)
+    twice = pack([slm.prompt(TURNS[0], None)] * 2)
+    places = torch.arange(twice.ids.numel())
+    alone = slm(pack([slm.prompt(TURNS[0], None)]), places[: len(places) // 2])
+    torch.testing.assert_close(slm(twice, places), torch.cat([alone, alone]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_log_likelihoods_are_the_models_own_alone_and_in_a_batch(tiny_llm: Path, layout: Layout) -> None:
     slm = make(tiny_llm, layout)
     continuations = [slm.answer(turn) for turn in TURNS]

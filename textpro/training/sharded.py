@@ -33,6 +33,7 @@ def shard(slm: TextProSLM, accelerator: Accelerator, dtype: torch.dtype) -> None
     layers = cast(nn.ModuleList, slm.llm.base_model.layers)
     for module in (*layers, slm):
         fully_shard(module.float() if trained else module, mesh=mesh, mp_policy=policy)
+    slm.reads_prefix_once = False
 
 
 def whole_weights(module: nn.Module, accelerator: Accelerator) -> dict[str, Tensor]:
