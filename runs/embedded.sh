@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The embedded WhisperPro, from nothing: synthetic speech, training in four stages, their mean, evaluation.
-# docs/experiments.md has the history of the weights that ship. Interrupted, it goes on where it was.
+# The embedded models, from nothing: synthetic speech, WhisperPro in four stages and a mean, the LLM behind it, and all
+# tables. docs/experiments.md has the history of the weights that ship. Interrupted, it goes on where it was.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 TEXTPRO=${TEXTPRO:-$PWD/.venv/bin/textpro}
@@ -56,4 +56,8 @@ for mel in 5 0; do
   measure probing "mel_$mel/bundle" probe --json "$OUT/probing_1_layer_mel_$mel.json"
   measure probing "mel_$mel/bundle" probe --hidden 256 --json "$OUT/probing_2_layers_mel_$mel.json"
 done
-echo "the bundle is in $OUT/bundle"
+
+echo "== the same weights, prosody read in the encoder's middle; and what a small LLM makes of it"
+[[ -d $OUT/ear ]] || "$TEXTPRO" bundle export "$OUT/bundle" --tap encoder.2 --out "$OUT/ear"
+EAR="$OUT/ear" PAPER="$OUT/mel_5/bundle" NO_MEL="$OUT/mel_0/bundle" OUT="$OUT" TEXTPRO="$TEXTPRO" runs/miniature.sh
+echo "what ships is in $OUT/slm/global-0/joint/bundle"

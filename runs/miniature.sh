@@ -14,8 +14,8 @@ SEEDS=${SEEDS:-0 1 2}
 SYSTEMS=${SYSTEMS:-global interleaved no_distillation no_paralinguistic paper no_mel}
 VOICES=${VOICES:-10000} ASKING=${ASKING:-3500} CHATS=${CHATS:-3000}
 TESTS=${TESTS:-1000} QUIZ=${QUIZ:-554}
-ALIGN_STEPS=${ALIGN_STEPS:-100} JOINT_STEPS=${JOINT_STEPS:-1300}
-PROCESSES=${PROCESSES:-2}
+ALIGN_STEPS=${ALIGN_STEPS:-100} JOINT_STEPS=${JOINT_STEPS:-1000}
+BATCH=${BATCH:-16} PROCESSES=${PROCESSES:-2}
 DATA=$OUT/voices RESULTS=$OUT/results
 export OMP_NUM_THREADS=1
 mkdir -p "$DATA" "$RESULTS"
@@ -31,8 +31,9 @@ delivery=(--flite-share 0.05 --styles neutral calm excited sad angry --ages adul
 "$TEXTPRO" synthesize --out "$DATA/quiz" --clips "$QUIZ" --sentences "$DATA/quiz.txt" --seed 15 --flite-share 0.05
 
 # What a WhisperPro makes of it: turns, each with its transcript and prosody. The teacher answers a text once for all.
-hear() { # NAME BUNDLE
+hear() { # EAR BUNDLE
   local heard=$DATA/$1 by=(--bundle "$2" --beam-size 1)
+  [[ ! -e $heard/done ]] || return 0
   "$TEXTPRO" data paralinguistic --manifest "$DATA/train/manifest.jsonl" --out "$heard/voices" "${about[@]}" "${by[@]}"
   "$TEXTPRO" data paralinguistic --manifest "$DATA/asking/manifest.jsonl" --out "$heard/asking" --per-clip 1 \
     "${about[@]}" "${by[@]}"
@@ -40,19 +41,23 @@ hear() { # NAME BUNDLE
     "${about[@]}" "${by[@]}"
   "$TEXTPRO" data distill --sentences "$CHATS" --seed 5 --out "$heard/chat" --answers "$DATA/answers.jsonl" \
     --max-tokens 48 --dtype bfloat16 "${by[@]}"
+  touch "$heard/done"
 }
 
 # Both stages of a system on some of the turns, and what it is worth.
 train() { # SYSTEM NAME EAR BUNDLE LAYOUT TURNS…
-  local system=$1 name=$2 heard=$DATA/$3 bundle=$4 layout=$5 seed run turns=(); shift 5
+  local system=$1 name=$2 ear=$3 heard=$DATA/$3 bundle=$4 layout=$5 seed run turns=(); shift 5
   [[ " $SYSTEMS " == *" $system "* ]] || return 0
+  hear "$ear" "$bundle"
   for turn in "$@"; do turns+=(--turns "$heard/$turn"); done
   for seed in $SEEDS; do
     echo "== $name, seed $seed"
     run=$OUT/slm/$system-$seed
-    local both=("${turns[@]}" --layout "$layout" --global-batch 16 --processes "$PROCESSES" --seed "$seed")
+    local both=("${turns[@]}" --layout "$layout" --global-batch "$BATCH" --positions 600 --processes "$PROCESSES")
+    both+=(--seed "$seed")
     "$TEXTPRO" train align --bundle "$bundle" --llm embedded --out "$run/align" --steps "$ALIGN_STEPS" "${both[@]}"
-    "$TEXTPRO" train joint --bundle "$run/align/bundle" --out "$run/joint" --steps "$JOINT_STEPS" --lr 1e-3 "${both[@]}"
+    "$TEXTPRO" train joint --bundle "$run/align/bundle" --out "$run/joint" --steps "$JOINT_STEPS" --lr 1e-3 \
+      --warmup 30 "${both[@]}"
     local measured=(--bundle "$run/joint/bundle" --name "$name" --seed "$seed")
     "$TEXTPRO" evaluate modality-gap "${measured[@]}" --speech "$DATA/quiz/manifest.jsonl" --system textpro typed \
       --forgetting --json "$RESULTS/gap-$system-$seed.json"
@@ -64,16 +69,11 @@ train() { # SYSTEM NAME EAR BUNDLE LAYOUT TURNS…
 echo "== the text LLM and the cascade"
 "$TEXTPRO" evaluate modality-gap --bundle "$EAR" --speech "$DATA/quiz/manifest.jsonl" --json "$RESULTS/gap-base.json"
 
-echo "== what each WhisperPro makes of the speech"
-hear ear "$EAR"
-hear paper "$PAPER"
-hear no_mel "$NO_MEL"
-
-train global "TextPro" ear "$EAR" global voices asking chat:2
-train interleaved "TextPro 5:1" ear "$EAR" interleaved voices asking chat:2
+train global "TextPro" ear "$EAR" global voices asking chat:1.5
+train interleaved "TextPro 5:1" ear "$EAR" interleaved voices asking chat:1.5
 train no_distillation "without distillation" ear "$EAR" global voices asking
 train no_paralinguistic "without paralinguistic data" ear "$EAR" global chat
-train paper "TextPro, tap of the paper" paper "$PAPER" global voices asking chat:2
-train no_mel "the same without reconstruction" no_mel "$NO_MEL" global voices asking chat:2
+train paper "TextPro, tap of the paper" paper "$PAPER" global voices asking chat:1.5
+train no_mel "the same without reconstruction" no_mel "$NO_MEL" global voices asking chat:1.5
 
 "$TEXTPRO" report "$RESULTS"

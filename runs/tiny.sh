@@ -27,4 +27,9 @@ echo "== going on from that bundle"
 "$TEXTPRO" train whisperpro --from "$OUT/run/bundle" --manifest "$OUT/train/manifest.jsonl" --out "$OUT/decoder" \
   --name tiny-decoder --steps 4 --warmup 1 --batch-seconds 12 --decoder-clips 16
 "$TEXTPRO" bundle average "$OUT/mean" "$OUT/run/bundle:2" "$OUT/decoder/bundle:1"
+
+echo "== the LLM behind the embedded WhisperPro: both stages, every table"
+OUT="$OUT" EAR=embedded SYSTEMS=global SEEDS=0 VOICES=24 ASKING=12 CHATS=6 TESTS=24 QUIZ=8 ALIGN_STEPS=2 JOINT_STEPS=2 \
+  BATCH=4 PROCESSES=1 runs/miniature.sh
+"$TEXTPRO" plot "$OUT/slm/global-0/joint"
 echo "all of it is in $OUT"
