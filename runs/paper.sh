@@ -93,25 +93,26 @@ if [ ! -e "$OUT/data/common-voice/manifest.jsonl" ]; then
   head -n "$(($(wc -l <"$with_age") / 4))" "$with_age" >"$OUT/data/common-voice/.partial"
   mv "$OUT/data/common-voice/.partial" "$OUT/data/common-voice/manifest.jsonl"
 fi
-bring test-clean librispeech "$LIBRISPEECH" --split test-clean
-bring test-other librispeech "$LIBRISPEECH" --split test-other
+bring test-librispeech librispeech "$LIBRISPEECH" --split test-clean test-other
 bring test-voices common-voice "$COMMON_VOICE" --split test --with accent age_group gender
 
 echo "== WhisperPro: CommonsenseQA spoken"
 spoken=$OUT/data/commonsenseqa-spoken
+sentences=$OUT/data/commonsenseqa/sentences.txt
 python3 -c 'import json, sys; [print(" ".join(json.loads(line)["text"].split())) for line in sys.stdin]' \
-  <"$OUT/data/commonsenseqa/texts.jsonl" >"$OUT/data/commonsenseqa/sentences.txt"
-"$TEXTPRO" synthesize --sentences "$OUT/data/commonsenseqa/sentences.txt" --out "$spoken" \
-  --clips "$(wc -l <"$OUT/data/commonsenseqa/sentences.txt")" --styles neutral --seed 1
+  <"$OUT/data/commonsenseqa/texts.jsonl" >"$sentences"
+"$TEXTPRO" synthesize --out "$spoken" --sentences "$sentences" --clips "$(wc -l <"$sentences")" \
+  --styles neutral --seed 1
 
 echo "== WhisperPro: recognition and mel reconstruction from whisper-large-v3, 2 epochs of about 16 clips an update"
 # LibriSpeech's paths are absolute, the others relative to this folder.
 cat "$OUT/data/librispeech/manifest.jsonl" "$spoken/manifest.jsonl" >"$spoken/with-librispeech.jsonl"
+clips=$(wc -l <"$spoken/with-librispeech.jsonl")
 whisperpro=$OUT/whisperpro/bundle
 if [ ! -e "$whisperpro/textpro.json" ]; then
   "$TEXTPRO" train whisperpro --from openai/whisper-large-v3 --manifest "$spoken/with-librispeech.jsonl" \
-    --out "$OUT/whisperpro" --name whisperpro-large-v3 --steps "$((2 * $(wc -l <"$spoken/with-librispeech.jsonl") / 16))" \
-    --lr "$WHISPERPRO_LR" --warmup 500 --decay line --mel "$MEL" --augmentation mild \
+    --out "$OUT/whisperpro" --name whisperpro-large-v3 --steps "$((2 * clips / 16))" --lr "$WHISPERPRO_LR" \
+    --warmup 500 --decay line --mel "$MEL" --augmentation mild \
     --batch-seconds "$((256 / GPUS))" --processes "$GPUS" --workers 4 --save-every 2000
 fi
 
@@ -125,16 +126,15 @@ measure() { # measure RESULT ARGUMENT…: once
 }
 
 echo "== WhisperPro and Whisper: how well they hear, and how much of the voice they keep (Table 2)"
+heard=$OUT/data/test-librispeech/manifest.jsonl
 for bundle in openai/whisper-large-v3 "$whisperpro"; do
   model=whisperpro
   if [ "$bundle" != "$whisperpro" ]; then model=whisper; fi
-  for split in test-clean test-other; do
-    measure "wer-$split-$model" wer --bundle "$bundle" --name "$model" --manifest "$OUT/data/$split/manifest.jsonl"
-  done
-  probing=(probing --bundle "$bundle" --name "$model" --manifest "$OUT/data/test-clean/manifest.jsonl"
-    --label gender --label speaker --label f0 --label energy)
-  measure "probing-1-layer-$model" "${probing[@]}"
-  measure "probing-2-layers-$model" "${probing[@]}" --hidden 256
+  of_model=(--bundle "$bundle" --manifest "$heard")
+  measure "wer-$model" wer "${of_model[@]}" --name "$model" --by split
+  probing=(probing "${of_model[@]}" --label gender --label speaker --label f0 --label energy)
+  measure "probing-1-layer-$model" "${probing[@]}" --name "$model, 1 layer"
+  measure "probing-2-layers-$model" "${probing[@]}" --name "$model, 2 layers" --hidden 256
 done
 
 echo "== turns: questions about voices (captions, emotion, age)"
