@@ -1,9 +1,9 @@
 """What prosody costs: one run, same weights, one thread count, batch 1, the beam that is served.
 
-ours        transcript and prosody, half a decoder after CTranslate2 (textpro.decoding)
+ours        transcript and prosody, half a Whisper beside CTranslate2 (textpro.decoding)
 ours-30s    the same, every utterance padded to Whisper's 30 s window
 faster      stock faster-whisper, transcript alone (it always pads to the window)
-torch       PyTorch on the same length as ours: transformers' generate, then the full decoder's states
+torch       PyTorch on the same length as ours: transformers' generate, then the full model's states
 torch-30s   the same on the 30 s window, which stock transformers insists on
 
     python -m bench.encoder --bundle embedded --manifest data/test/manifest.jsonl --limit 50 --out encoder.json
@@ -39,12 +39,18 @@ Heard = tuple[str, np.ndarray | None]
 def main() -> int:
     arguments = _parse()
     bundle = Bundle.load(arguments.bundle)
+    bundle = bundle.tapped(arguments.tap) if arguments.tap else bundle
     clips = _choose(read(arguments.manifest), arguments.limit)
     audio = [read_pcm(resolve(arguments.manifest, clip)) for clip in clips]
     systems = _systems(bundle, arguments.cache, arguments.threads, arguments.beam_size)
     runs = _run(systems, audio)
     report = _report(runs, clips, audio)
-    report |= {"bundle": bundle.config.name, "fingerprint": bundle.fingerprint, "threads": arguments.threads}
+    report |= {
+        "bundle": bundle.config.name,
+        "tap": bundle.config.tap,
+        "fingerprint": bundle.fingerprint,
+        "threads": arguments.threads,
+    }
     _print(report)
     if arguments.out:
         arguments.out.write_text(json.dumps(report, indent=2) + "\n")
@@ -54,6 +60,7 @@ def main() -> int:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", default="embedded")
+    parser.add_argument("--tap", help="read prosody elsewhere, such as decoder.2 (default: the bundle's tap)")
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--limit", type=int, default=50)
     parser.add_argument("--threads", type=int, default=1)
@@ -162,7 +169,7 @@ def _print(report: dict[str, Any]) -> None:
         )
     for name, ratio in report["over_ours"].items():
         print(f"{name + ' / ours':<18}{ratio:>6.2f}x")
-    print(f"prosody, largest relative error against the full decoder: {report['prosody_error']:.1e}")
+    print(f"prosody ({report['tap']}), largest relative error against the full model: {report['prosody_error']:.1e}")
 
 
 if __name__ == "__main__":
