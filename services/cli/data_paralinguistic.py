@@ -16,6 +16,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--attributes", nargs="+", default=[], metavar="NAME", help="default: all that the labels tell")
     parser.add_argument("--split", choices=("train", "test"), default="train", help="which phrasings of the questions")
     parser.add_argument("--per-clip", type=int, default=2, metavar="K", help="questions a clip on average")
+    parser.add_argument(
+        "--choose-by",
+        choices=("letter", "words"),
+        default="letter",
+        help="multiple choice is answered: B. Sad, or: Sad.",
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="a random choice of so many clips")
     parser.add_argument("--seed", type=int, default=0)
     hearing.configure(parser)
@@ -32,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
     clips = manifest.read(args.manifest)
     if args.limit is not None and args.limit < len(clips):
         clips = random.Random(args.seed).sample(clips, args.limit)
-    asked = ask(clips, args.attributes, split=args.split, per_clip=args.per_clip, seed=args.seed)
+    asked = ask(
+        clips, args.attributes, split=args.split, per_clip=args.per_clip, seed=args.seed, choose_by=args.choose_by
+    )
     report(args.out, record(args.manifest, clips, asked, args.out, hearing.load(args)))
     return 0

@@ -1,5 +1,6 @@
 import random
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import pytest
 
@@ -61,6 +62,17 @@ def test_each_answer_to_a_question_is_right_equally_often() -> None:
 def test_every_attribute_is_asked_openly_and_with_options() -> None:
     kinds = {(asked.task, kind(asked)) for asked in ASKED}
     assert kinds == {(name, k) for name in VALUES for k in ("open", "choice", "either")} | {("caption", "open")}
+
+
+def test_multiple_choice_can_be_answered_in_words_and_all_else_is_asked_alike() -> None:
+    in_words = ask(CLIPS, split="train", per_clip=4, seed=3, choose_by="words")
+    for lettered, worded in zip(ASKED, in_words, strict=True):
+        assert replace(worded, answer=lettered.answer) == lettered
+        if kind(lettered) == "choice":
+            assert lettered.answer.removesuffix(worded.answer.removesuffix(".")) in {"A. ", "B. ", "C. ", "D. "}
+            assert read_label(worded.answer, worded.task, worded.options) == worded.label
+        else:
+            assert worded == lettered
 
 
 def test_as_many_questions_are_asked_as_were_wanted() -> None:

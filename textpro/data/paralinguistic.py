@@ -131,8 +131,13 @@ def with_options(layout: str, question: str, options: Sequence[str]) -> str:
 
 
 def option_line(options: Sequence[str], option: str) -> str:
-    """An option as the question lists it and as the answer names it: `B. Sad`."""
+    """An option as the question lists it and as an answer by letter names it: `B. Sad`."""
     return f"{LETTERS[options.index(option)]}. {option[0].upper()}{option[1:]}"
+
+
+def option_alone(option: str) -> str:
+    """An option as an answer in words names it: `Sad.`"""
+    return f"{option[0].upper()}{option[1:]}."
 
 
 def read_label(answer: str, name: str, options: Sequence[str] = ()) -> str | None:

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import Literal
 
 from textpro.data.captions import describe
 from textpro.data.manifest import Clip
@@ -18,10 +19,12 @@ from textpro.data.paralinguistic import (
     attribute,
     is_asked_aloud,
     layouts,
+    option_alone,
     option_line,
     with_options,
 )
 
+Choosing = Literal["letter", "words"]
 OPEN_SHARE, CHOICE_SHARE, EITHER_OR_SHARE = 0.4, 0.4, 0.2
 """Of the typed questions about an attribute."""
 MOST_REPEATS = 4
@@ -43,11 +46,20 @@ class Asked:
     label: str = ""
 
 
-def ask(clips: Sequence[Clip], names: Iterable[str] = (), *, split: Split, per_clip: int, seed: int) -> list[Asked]:
+def ask(
+    clips: Sequence[Clip],
+    names: Iterable[str] = (),
+    *,
+    split: Split,
+    per_clip: int,
+    seed: int,
+    choose_by: Choosing = "letter",
+) -> list[Asked]:
     """Questions about the attributes named (default: all that the clips' labels tell), in the order of the clips.
 
     per_clip: how many on average, all attributes together. Clips whose sentence is itself a question of the split are
     asked no other one; those of the other split's questions are left out. The same seed asks the same.
+    choose_by: whether multiple choice is answered `B. Sad` or `Sad.`; a small LLM can't tie a letter to its meaning.
     Raises ParalinguisticError for an attribute that does not exist or of which the clips show less than two labels.
     """
     chosen = [attribute(name) for name in dict.fromkeys(attribute(name).name for name in names)]
@@ -58,7 +70,7 @@ def ask(clips: Sequence[Clip], names: Iterable[str] = (), *, split: Split, per_c
         raise ParalinguisticError(f"no question about {', '.join(missing)}: it needs clips with two labels of {keys}")
     asked: list[Asked] = []
     for name, labels in told.items():
-        one = _Interview(attribute(name), clips, labels, split, per_clip, Random(f"{seed}/{name}"))
+        one = _Interview(attribute(name), clips, labels, split, per_clip, choose_by, Random(f"{seed}/{name}"))
         asked += itertools.chain(one.typed(1 / len(told)), one.aloud())
     return sorted(asked, key=lambda one: one.clip)
 
@@ -83,10 +95,18 @@ class _Interview:
     """All questions about one attribute."""
 
     def __init__(
-        self, about: Attribute, clips: Sequence[Clip], labels: dict[int, str], split: Split, per_clip: int, rng: Random
+        self,
+        about: Attribute,
+        clips: Sequence[Clip],
+        labels: dict[int, str],
+        split: Split,
+        per_clip: int,
+        choose_by: Choosing,
+        rng: Random,
     ) -> None:
         self._about, self._clips, self._labels = about, clips, labels
         self._split: Split = split
+        self._choose_by: Choosing = choose_by
         self._per_clip, self._rng = per_clip, rng
         self._names = sorted(set(labels.values())) if about.labels else [""]
 
@@ -162,7 +182,8 @@ class _Interview:
         options = [label, *self._rng.sample(others, min(len(others), len(LETTERS) - 1))]
         self._rng.shuffle(options)
         text = with_options(self._rng.choice(layouts(self._split)), question, options)
-        return Asked(i, self._about.name, text, option_line(options, label), tuple(options), label)
+        answer = option_line(options, label) if self._choose_by == "letter" else option_alone(label)
+        return Asked(i, self._about.name, text, answer, tuple(options), label)
 
     def _either(self, i: int, text: str, question: Question, offer: str) -> Asked:
         answer = self._about.say(self._rng.choice(self._about.answers), offer)

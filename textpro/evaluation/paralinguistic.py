@@ -8,7 +8,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from textpro.data import turns
-from textpro.data.paralinguistic import attribute, option_line, read_label
+from textpro.data.paralinguistic import attribute, option_alone, option_line, read_label
 from textpro.data.turns import ProsodyStore, Turn, TurnsError
 from textpro.evaluation.multiple_choice import CASES_PER_CALL, Case, Scorer
 from textpro.evaluation.results import Outcome
@@ -45,6 +45,8 @@ def _case(turn: Turn, prosody: Tensor | None, known: Sequence[str]) -> Case:
     about = attribute(turn.task)
     if turn.options and turn.answer == option_line(turn.options, turn.label):
         texts = tuple(option_line(labels, label) for label in labels)
+    elif turn.options and turn.answer == option_alone(turn.label):
+        texts = tuple(map(option_alone, labels))
     else:
         # One and the same sentence around every label: their likelihoods differ by the label alone.
         texts = tuple(about.say(about.answers[0], label) for label in labels)
