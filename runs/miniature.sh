@@ -32,13 +32,17 @@ delivery=(--flite-share 0.05 --styles neutral calm excited sad angry --ages adul
 
 # What a WhisperPro makes of it: turns, each with its transcript and prosody. The teacher answers a text once for all.
 hear() { # EAR BUNDLE
-  local heard=$DATA/$1 by=(--bundle "$2" --beam-size 1)
+  local heard=$DATA/$1 by=(--bundle "$2" --beam-size 1) words=(--choose-by words)
   [[ ! -e $heard/done ]] || return 0
-  "$TEXTPRO" data paralinguistic --manifest "$DATA/train/manifest.jsonl" --out "$heard/voices" "${about[@]}" "${by[@]}"
+  # A caption tells all of a voice at once: a small LLM learns to hear by captions several times as fast as by questions.
+  "$TEXTPRO" data paralinguistic --manifest "$DATA/train/manifest.jsonl" --out "$heard/captions" \
+    --attributes caption "${by[@]}"
+  "$TEXTPRO" data paralinguistic --manifest "$DATA/train/manifest.jsonl" --out "$heard/voices" --per-clip 1 \
+    "${words[@]}" "${about[@]}" "${by[@]}"
   "$TEXTPRO" data paralinguistic --manifest "$DATA/asking/manifest.jsonl" --out "$heard/asking" --per-clip 1 \
-    "${about[@]}" "${by[@]}"
+    "${words[@]}" "${about[@]}" "${by[@]}"
   "$TEXTPRO" data paralinguistic --manifest "$DATA/test/manifest.jsonl" --out "$heard/test" --split test \
-    "${about[@]}" "${by[@]}"
+    "${words[@]}" "${about[@]}" "${by[@]}"
   "$TEXTPRO" data distill --sentences "$CHATS" --seed 5 --out "$heard/chat" --answers "$DATA/answers.jsonl" \
     --max-tokens 48 --dtype bfloat16 "${by[@]}"
   touch "$heard/done"
@@ -69,11 +73,11 @@ train() { # SYSTEM NAME EAR BUNDLE LAYOUT TURNS…
 echo "== the text LLM and the cascade"
 "$TEXTPRO" evaluate modality-gap --bundle "$EAR" --speech "$DATA/quiz/manifest.jsonl" --json "$RESULTS/gap-base.json"
 
-train global "TextPro" ear "$EAR" global voices asking chat:1.5
-train interleaved "TextPro 5:1" ear "$EAR" interleaved voices asking chat:1.5
-train no_distillation "without distillation" ear "$EAR" global voices asking
+train global "TextPro" ear "$EAR" global captions voices asking chat
+train interleaved "TextPro 5:1" ear "$EAR" interleaved captions voices asking chat
+train no_distillation "without distillation" ear "$EAR" global captions voices asking
 train no_paralinguistic "without paralinguistic data" ear "$EAR" global chat
-train paper "TextPro, tap of the paper" paper "$PAPER" global voices asking chat:1.5
-train no_mel "the same without reconstruction" no_mel "$NO_MEL" global voices asking chat:1.5
+train paper "TextPro, tap of the paper" paper "$PAPER" global captions voices asking chat
+train no_mel "the same without reconstruction" no_mel "$NO_MEL" global captions voices asking chat
 
 "$TEXTPRO" report "$RESULTS"
