@@ -52,6 +52,9 @@ def bundle_llm(bundle: Bundle, cache: Path, *, name: str | None = None) -> Path:
 def adapted_llm(base: Path, adapter: Path, cache: Path) -> Path:
     """The LLM with a PEFT adapter merged into its weights: both engines serve it as an ordinary model."""
     digest = hashlib.sha256(str(base.resolve()).encode())
+    # The base's weights are too many to be read each time: when they are replaced, their size or date tells.
+    for file in sorted(base.glob("*.safetensors")):
+        digest.update(f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
     for file in sorted(path for path in adapter.iterdir() if path.suffix in (".json", ".safetensors")):
         digest.update(file.read_bytes())
     target = cache / "adapted" / f"{base.name}-{digest.hexdigest()[:12]}"

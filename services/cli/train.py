@@ -3,8 +3,6 @@ goes on where it was when the same command is given again; a finished one only w
 
 import argparse
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,21 +75,13 @@ def _configure_machine(group: argparse._ArgumentGroup) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Trains in this process, or under torchrun in several; then writes the bundle."""
-    launched = "LOCAL_RANK" in os.environ  # torchrun's own word to its processes
-    if not launched:
+    """Trains in this process, or becomes torchrun for several; then writes the bundle."""
+    if "LOCAL_RANK" not in os.environ:  # torchrun's own word to its processes
         args.out.mkdir(parents=True, exist_ok=True)
         if args.source == SCRATCH:
             _make_tokenizer(args)
         if args.processes > 1:
-            launch = [
-                sys.executable,
-                "-m",
-                "torch.distributed.run",
-                "--standalone",
-                f"--nproc-per-node={args.processes}",
-            ]
-            return subprocess.run([*launch, "-m", "services.cli", *args.argv], check=False).returncode
+            train_slm.become_torchrun(args)
     return _train(args)
 
 
@@ -104,8 +94,12 @@ def _train(args: argparse.Namespace) -> int:
     torch.manual_seed(args.seed)  # every process starts from the same weights
     model, tokenizer = _model(args)
     recipe = _recipe(args)
-    whisperpro.train(model, tokenizer, args.manifest, args.out, recipe, resume=args.resume, stop_after=args.stop_after)
-    if os.environ.get("RANK", "0") == "0":
+    files = (args.manifest, args.out)
+    step = whisperpro.train(model, tokenizer, *files, recipe, resume=args.resume, stop_after=args.stop_after)
+    is_first = os.environ.get("RANK", "0") == "0"
+    if step < min(args.stop_after or args.steps, args.steps):
+        return train_slm.stopped(step, args.steps, visible=is_first)
+    if is_first:
         _export(args, model, tokenizer, recipe)
     return 0
 

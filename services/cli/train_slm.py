@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from textpro.errors import TrainingError
 
@@ -93,8 +93,7 @@ def _configure_machine(group: argparse._ArgumentGroup) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trains in this process, or becomes torchrun for several; then writes the bundle."""
     if args.processes > 1 and "LOCAL_RANK" not in os.environ:  # torchrun's own word to its processes
-        launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={args.processes}"]
-        os.execv(sys.executable, [sys.executable, *launch, "-m", "services.cli", *args.argv])
+        become_torchrun(args)
     import torch
     from accelerate import Accelerator
 
@@ -105,6 +104,19 @@ def run(args: argparse.Namespace) -> int:
         return _train(args, accelerator)
     finally:
         accelerator.end_training()
+
+
+def become_torchrun(args: argparse.Namespace) -> NoReturn:
+    """Runs the command in `args.processes` processes; a signal to this one reaches them."""
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={args.processes}"]
+    os.execv(sys.executable, [sys.executable, *launch, "-m", "services.cli", *args.argv])
+
+
+def stopped(step: int, steps: int, *, visible: bool) -> int:
+    """The exit code of a run that SIGTERM ended; tells of it in one process."""
+    if visible:
+        print(f"stopped after update {step} of {steps}; the same command goes on", file=sys.stderr)
+    return STOPPED
 
 
 @dataclass
@@ -131,11 +143,7 @@ def _train(args: argparse.Namespace, accelerator: "Accelerator") -> int:
         _check_command(job)
     step, save_llm = {"align": _align, "lora": _lora, "full": _full}[_kind(args)](job)
     if step < job.last:
-        if accelerator.is_main_process:
-            print(
-                f"stopped after update {step} of {job.stage.schedule.steps}; the same command goes on", file=sys.stderr
-            )
-        return STOPPED
+        return stopped(step, job.stage.schedule.steps, visible=accelerator.is_main_process)
     _export(job, step, save_llm)
     return 0
 

@@ -1,14 +1,19 @@
 """Where the LLM comes from, on a tiny Llama."""
 
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from textpro.config import BundleConfig
 from textpro.errors import BundleError
 from textpro.language_model import EmbeddingTable, adapted_llm, resolve_llm
 
@@ -36,15 +41,56 @@ def test_the_embedding_table_gives_the_models_rows(llama: Path) -> None:
     assert EmbeddingTable(llama)(ids[:0]).shape == (0, 16)
 
 
-def test_a_merged_adapter_gives_the_adapted_models_logits(llama: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def adapted(llama: Path) -> PeftModel:
     adapted = get_peft_model(AutoModelForCausalLM.from_pretrained(llama), LoraConfig(r=2, target_modules="all-linear"))
     with torch.no_grad():
         for name, parameter in adapted.named_parameters():
             if "lora_B" in name:
                 parameter.normal_()
+    return adapted.eval()
+
+
+def logits(model: Any) -> torch.Tensor:
+    with torch.no_grad():
+        return model(input_ids=torch.tensor([[1, 2, 3]])).logits
+
+
+def test_a_merged_adapter_gives_the_adapted_models_logits(llama: Path, adapted: PeftModel, tmp_path: Path) -> None:
     adapted.save_pretrained(str(tmp_path / "adapter"))
     merged = adapted_llm(llama, tmp_path / "adapter", tmp_path / "cache")
     assert adapted_llm(llama, tmp_path / "adapter", tmp_path / "cache") == merged
-    ids = torch.tensor([[1, 2, 3]])
-    expected = adapted.eval()(input_ids=ids).logits
-    torch.testing.assert_close(AutoModelForCausalLM.from_pretrained(merged)(input_ids=ids).logits, expected)
+    torch.testing.assert_close(logits(AutoModelForCausalLM.from_pretrained(merged)), logits(adapted))
+
+
+def test_another_llm_in_the_same_place_is_merged_anew(llama: Path, adapted: PeftModel, tmp_path: Path) -> None:
+    adapted.save_pretrained(str(tmp_path / "adapter"))
+    before = adapted_llm(llama, tmp_path / "adapter", tmp_path / "cache")
+    weights = load_file(llama / "model.safetensors")
+    save_file({name: 2 * value for name, value in weights.items()}, llama / "model.safetensors", {"format": "pt"})
+    assert adapted_llm(llama, tmp_path / "adapter", tmp_path / "cache") != before
+
+
+MERGES = """
+import sys
+from pathlib import Path
+from textpro.bundle import Bundle
+from textpro.language_model import bundle_llm
+made = bundle_llm(Bundle.load(sys.argv[1]), Path(sys.argv[2]))
+print(made, made.stat().st_ino)
+"""
+
+
+def test_two_services_that_start_at_once_share_one_merged_llm(
+    hollow_bundle: Path, llama: Path, adapted: PeftModel, tmp_path: Path
+) -> None:
+    adapted.save_pretrained(str(hollow_bundle / "adapter"))
+    BundleConfig("hollow", "decoder.1", llm=str(llama)).save(hollow_bundle / "textpro.json")
+    command = [sys.executable, "-c", MERGES, str(hollow_bundle), str(tmp_path / "cache")]
+    services = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    one, other = (service.communicate(timeout=300)[0] for service in services)
+    assert [service.returncode for service in services] == [0, 0]
+    assert one == other
+    (merged,) = (path for path in (tmp_path / "cache" / "adapted").iterdir() if path.is_dir())
+    assert one.startswith(f"{merged} ")
+    torch.testing.assert_close(logits(AutoModelForCausalLM.from_pretrained(merged)), logits(adapted))

@@ -1,7 +1,5 @@
 """Clips -> length-bucketed batches for WhisperPro, drawn from (seed, step), so that a run resumes where it stopped.
 
-Only BPE dropout is not seeded: its generator is inside the tokenizer.
-
 Letters: B batch, T mel frames, L decoder inputs.
 """
 
@@ -23,7 +21,7 @@ from textpro.errors import TrainingError
 from textpro.losses import IGNORE
 from textpro.training import augment
 from textpro.training.augment import Augmentation
-from textpro.training.tokenizer import END, NO_SPEECH, NO_TIMESTAMPS, START, TIMESTAMP_SECONDS, with_dropout
+from textpro.training.tokenizer import END, NO_SPEECH, NO_TIMESTAMPS, START, TIMESTAMP_SECONDS, Speller
 
 CHARACTERS = " 'abcdefghijklmnopqrstuvwxyz"  # of the auxiliary CTC; 0 is the blank
 CLIPS_PER_POOL = 512  # sorted by length together; more would make the order of lengths less random
@@ -138,7 +136,7 @@ class SpeechDataset(Dataset[Batch]):
         """with_target: whether the mel loss will want its target."""
         self.manifest, self.clips, self.plan = manifest, clips, plan
         self.n_mels, self.multilingual, self.with_target = n_mels, multilingual, with_target
-        self._plain, self._spelled = with_dropout(tokenizer, 0.0), with_dropout(tokenizer, 0.1)
+        self._speller = Speller(tokenizer)
         vocabulary = tokenizer.get_vocab()
         self._vocabulary = vocabulary
         self._end = vocabulary[END]
@@ -221,8 +219,9 @@ class SpeechDataset(Dataset[Batch]):
             # Whisper, and whoever decodes with it, asks for no speech right behind the start, in the language's place.
             labels = [self._no_speech, *[IGNORE] * (len(prompt) - 1), self._end]
             return Targets([*prompt, no_timestamps], labels, range(0))
-        tokenizer = self._spelled if rng.random() < self.plan.bpe_dropout else self._plain
-        words = tokenizer.encode(" " + text, add_special_tokens=False).ids[:MAX_TEXT_TOKENS]
+        spells = rng.random() < self.plan.bpe_dropout
+        words = self._speller.spelled(" " + text, rng) if spells else self._speller.whole(" " + text)
+        words = words[:MAX_TEXT_TOKENS]
         opening, closing = [*prompt, no_timestamps], []
         if self._first_timestamp is not None and rng.random() < self.plan.timestamps:
             opening = [*prompt, self._first_timestamp]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
@@ -53,6 +54,11 @@ class RunLog:
         self._bar.close()
         if self._file:
             self._file.close()
+
+
+def seed_update(seed: int, step: int, rank: int) -> None:
+    """Lets what torch draws in an update (dropout) depend on nothing before it: a run that goes on draws the same."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, step, rank]).generate_state(1)[0]))
 
 
 def save_checkpoint(folder: Path, step: int, optimizer: FlatAdamW) -> None:

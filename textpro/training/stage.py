@@ -15,7 +15,7 @@ from textpro.data.turns import DISTILLATION
 from textpro.errors import TrainingError
 from textpro.losses import kd_ce, kd_kl
 from textpro.training.interruption import Interruption
-from textpro.training.loop import RunLog, Schedule, load_checkpoint, save_checkpoint
+from textpro.training.loop import RunLog, Schedule, load_checkpoint, save_checkpoint, seed_update
 from textpro.training.optimizer import FlatAdamW
 from textpro.training.sharded import POINTER, ShardedAdamW
 from textpro.training.turn_batches import Questioned, TurnBatch, TurnBatches
@@ -93,6 +93,7 @@ def train(
     sums: Sums = {}
     with Interruption(accelerator) as interruption:
         for update in batches.loader(step, last, stage.workers):
+            seed_update(batches.plan.seed, step, accelerator.process_index)
             for batch in update:
                 loss, parts = objective(batch.to(accelerator.device))
                 loss.backward()

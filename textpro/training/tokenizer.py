@@ -1,7 +1,10 @@
 """A byte-level BPE of one's own with Whisper's special tokens, for a WhisperPro trained from scratch."""
 
+import itertools
+import json
 from collections.abc import Iterable
 
+import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
@@ -44,16 +47,40 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int = 2048) -> PreTrainedT
     )
 
 
-def with_dropout(tokenizer: PreTrainedTokenizerBase, dropout: float) -> Tokenizer:
-    """A copy whose BPE merges are skipped at random (BPE dropout), so that the model learns to spell.
+class Speller:
+    """The tokens of a text as the tokenizer gives them, or spelled in smaller pieces."""
 
-    Raises TrainingError for a tokenizer that is not backed by the tokenizers library.
-    """
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if not isinstance(backend, Tokenizer):
-        raise TrainingError(
-            f"{type(tokenizer).__name__} is not a fast tokenizer; the checkpoint needs a tokenizer.json"
-        )
-    copy = Tokenizer.from_str(backend.to_str())
-    copy.model.dropout = dropout or None
-    return copy
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Raises TrainingError for a tokenizer that is not backed by the tokenizers library."""
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if not isinstance(backend, Tokenizer):
+            raise TrainingError(
+                f"{type(tokenizer).__name__} is not a fast tokenizer; the checkpoint needs a tokenizer.json"
+            )
+        self._backend = Tokenizer.from_str(backend.to_str())
+        self._backend.model.dropout = None
+        self._ids = self._backend.get_vocab()
+        merges = json.loads(self._backend.to_str())["model"].get("merges", [])
+        self._ranks = {(left, right): rank for rank, (left, right) in enumerate(merges)}
+
+    def whole(self, text: str) -> list[int]:
+        """The tokens that decoding aims at."""
+        return self._backend.encode(text, add_special_tokens=False).ids
+
+    def spelled(self, text: str, rng: np.random.Generator, dropout: float = 0.1) -> list[int]:
+        """With merges skipped at random (BPE dropout, Provilkov et al. 2020), so that the model learns to spell.
+
+        The library's own dropout has a generator that nobody can seed: a run that goes on would see other tokens.
+        """
+        pieces = self._backend.pre_tokenizer.pre_tokenize_str(text)
+        return [self._ids[symbol] for piece, _ in pieces for symbol in self._merged(list(piece), rng, dropout)]
+
+    def _merged(self, symbols: list[str], rng: np.random.Generator, dropout: float) -> list[str]:
+        while True:
+            kept = rng.random(len(symbols) - 1) >= dropout
+            ranks = [self._ranks.get(pair) for pair in itertools.pairwise(symbols)]
+            possible = [(rank, i) for i, rank in enumerate(ranks) if rank is not None and kept[i]]
+            if not possible:
+                return symbols
+            _, i = min(possible)
+            symbols[i : i + 2] = [symbols[i] + symbols[i + 1]]

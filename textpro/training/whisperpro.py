@@ -17,7 +17,8 @@ from textpro.data import manifest
 from textpro.errors import TrainingError
 from textpro.losses import asr_ce, mel_mse
 from textpro.training.batches import CHARACTERS, Batch, BatchPlan, BucketSampler, SpeechDataset
-from textpro.training.loop import RunLog, Schedule, load_checkpoint, save_checkpoint
+from textpro.training.interruption import Interruption
+from textpro.training.loop import RunLog, Schedule, load_checkpoint, save_checkpoint, seed_update
 from textpro.training.memories import Memories
 from textpro.training.optimizer import FlatAdamW
 from textpro.training.tokenizer import END, NO_SPEECH, NO_TIMESTAMPS, START
@@ -174,10 +175,11 @@ def train(
     *,
     resume: Path | None = None,
     stop_after: int | None = None,
-) -> None:
-    """Trains in place; writes checkpoint.safetensors and metrics.jsonl under `out`, and goes on from what lies there.
+) -> int:
+    """Trains in place and returns the step it reached; writes checkpoint.safetensors and metrics.jsonl under `out`, and
+    goes on from what lies there. Stops early, with a checkpoint, on SIGTERM or at `stop_after`.
 
-    resume: another run's checkpoint to branch from; stop_after: step at which to stop early, the schedule unchanged.
+    resume: another run's checkpoint to branch from; stop_after: step at which to stop, the schedule unchanged.
     Raises TrainingError without clips, for a checkpoint of another model, or when a frozen part has a loss.
     """
     _refuse_losses_of_frozen_parts(recipe, model.config)
@@ -200,25 +202,30 @@ def train(
     batches = _batches(model, tokenizer, manifest_path, clips, recipe, accelerator, step) if step < last else ()
     log = RunLog(out, total=recipe.schedule.steps, first_step=step, visible=accelerator.is_main_process)
     seen = 0
-    for batch in batches:
-        if step >= last:
-            break
-        loss, parts = objective(batch.to(accelerator.device, dtype), step)
-        loss.backward()
-        norm = optimizer.step(recipe.schedule.lr(step), accelerator)
-        seen += len(batch) * accelerator.num_processes
-        step += 1
-        log.advance()
-        if step % recipe.log_every == 0:
-            values = {name: value.item() for name, value in parts.items()}
-            log.write(step, **values, lr=recipe.schedule.lr(step), norm=norm, clips=seen)
-        if step % recipe.save_every == 0 and accelerator.is_main_process:
-            save_checkpoint(out, step, optimizer)
+    with Interruption(accelerator) as interruption:
+        for batch in batches:
+            if step >= last:
+                break
+            seed_update(recipe.plan.seed, step, accelerator.process_index)
+            loss, parts = objective(batch.to(accelerator.device, dtype), step)
+            loss.backward()
+            norm = optimizer.step(recipe.schedule.lr(step), accelerator)
+            seen += len(batch) * accelerator.num_processes
+            step += 1
+            log.advance()
+            if step % recipe.log_every == 0:
+                values = {name: value.item() for name, value in parts.items()}
+                log.write(step, **values, lr=recipe.schedule.lr(step), norm=norm, clips=seen)
+            if interruption.asked():
+                break
+            if step % recipe.save_every == 0 and accelerator.is_main_process:
+                save_checkpoint(out, step, optimizer)
     log.close()
     if accelerator.is_main_process:
         save_checkpoint(out, step, optimizer)
     accelerator.wait_for_everyone()
     accelerator.end_training()
+    return step
 
 
 def _refuse_losses_of_frozen_parts(recipe: Recipe, config: BundleConfig) -> None:
