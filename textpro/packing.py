@@ -27,8 +27,10 @@ class Packed:
         return len(self.ids)
 
     def to(self, device: torch.device) -> "Packed":
-        moved = (value.to(device, non_blocking=True) for value in (self.ids, self.real, self.soft, self.rows))
-        return Packed(*moved, self.prefix)
+        ids, real, soft, rows = (
+            value.to(device, non_blocking=True) for value in (self.ids, self.real, self.soft, self.rows)
+        )
+        return Packed(ids, real, soft, rows, self.prefix)
 
 
 def pack(sequences: Sequence[Sequence[Segment]], *, pad_left: bool = False) -> Packed:
