@@ -7,6 +7,12 @@ from textpro.data.speech_engines import SAMPLE_RATE
 from textpro.data.synthesis import speak, trim
 from textpro.data.voices import Delivery, Voice
 
+TONE_VOICE = Voice("espeak-ng", "gmw/en-US+f3", "en-us", "female", "f3")
+TONES = (
+    Delivery("calm", pitch=58, range=34, rate_wpm=161, volume=87, break_ms=173, words_per_break=4),
+    Delivery("excited", pitch=74, range=81, rate_wpm=215, volume=117),
+    Delivery("angry", pitch=73, range=86, rate_wpm=218, volume=119, break_ms=69, words_per_break=1),
+)
 RECORDINGS = {
     "capital.wav": (
         "What is the capital of France?",
@@ -23,6 +29,12 @@ RECORDINGS = {
         Voice("espeak-ng", "gmw/en-US+m3", "en-us", "male", "m3"),
         Delivery("excited", pitch=60, range=75, rate_wpm=185, volume=100),
     ),
+}
+# The same two sentences by one voice in three moods.
+RECORDINGS |= {
+    f"{name}-{tone.style}.wav": (text, TONE_VOICE, tone)
+    for name, text in (("tone", "How do I sound?"), ("capital", "What is the capital of France?"))
+    for tone in TONES
 }
 
 

@@ -1,11 +1,12 @@
-"""Starts everything, asks three recorded questions, shows the answers and stops. Exits 0 only when the questions were
-understood and answered."""
+"""Starts everything, asks recorded questions, shows the answers and stops: three questions first, then the same words
+in several voices. Exits 0 only when all were understood and answered."""
 
 import argparse
 import asyncio
 import difflib
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,31 @@ class Question:
     answer: str | None = None
 
 
+@dataclass(frozen=True)
+class Tone:
+    """How the same words sound in recordings that differ in nothing else."""
+
+    label: str
+
+    @property
+    def file(self) -> str:
+        """Asks how it sounds."""
+        return f"tone-{self.label}.wav"
+
+    @property
+    def capital(self) -> Question:
+        """Asks something that does not depend on how it sounds."""
+        return Question(f"capital-{self.label}.wav", "What is the capital of France?", "Paris")
+
+
 QUESTIONS = (
     Question("capital.wav", "What is the capital of France?", "Paris"),
     Question("sum.wav", "What is two plus two?"),
     Question("cats.wav", "Why do cats like milk?"),
 )
+
+TONES = (Tone("calm"), Tone("excited"), Tone("angry"))
+TONE_WORDS = "How do I sound?"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -82,11 +103,40 @@ def _ask_all(url: str) -> list[str]:
     wrong: list[str] = []
     try:
         with client.connect(url) as gateway:
+
+            def ask(file: str, **fields: str) -> dict[str, Any]:
+                return client.ask(gateway, EXAMPLES / file, {"temperature": "0", "max_tokens": "64"} | fields)
+
             for question in QUESTIONS:
                 print(f"\n{question.file}", flush=True)
-                turn = client.ask(gateway, EXAMPLES / question.file, {"temperature": "0", "max_tokens": "64"})
+                turn = ask(question.file)
                 print(Screen().rest(turn), flush=True)
                 wrong += complaints(question, turn)
+            wrong += _ask_in_voices(ask)
     except client.ChatError as error:
         wrong.append(str(error))
     return wrong
+
+
+def _ask_in_voices(ask: Callable[..., dict[str, Any]]) -> list[str]:
+    """The same words in several moods: the answer about the tone must differ, the one about facts must not."""
+    wrong: list[str] = []
+    print(f"\nthe same words, the same voice, {len(TONES)} moods", flush=True)
+    for tone in TONES:
+        turn, facts = ask(tone.file), ask(tone.capital.file)
+        print(_line(tone.file, turn), _line(tone.capital.file, facts), sep="\n", flush=True)
+        wrong += tone_complaints(tone, turn) + complaints(tone.capital, facts)
+    print(_line("prosody off", ask(TONES[0].file, prosody="off")), flush=True)
+    return wrong
+
+
+def tone_complaints(tone: Tone, turn: dict[str, Any]) -> list[str]:
+    """What is not right about a turn that asked how it sounds."""
+    found = complaints(Question(tone.file, TONE_WORDS), turn)
+    if tone.label not in turn["reply"].lower():
+        found.append(f"{tone.file} sounds {tone.label}; the answer says {turn['reply']!r}")
+    return found
+
+
+def _line(name: str, turn: dict[str, Any]) -> str:
+    return f"  {name:<22}{turn['transcript']:<33}{turn['reply']}"

@@ -3,7 +3,7 @@ import wave
 import pytest
 
 from services.cli import main
-from services.cli.demo import EXAMPLES, QUESTIONS, Question, complaints
+from services.cli.demo import EXAMPLES, QUESTIONS, TONES, Question, Tone, complaints, tone_complaints
 
 CAPITAL = Question("capital.wav", "What is the capital of France?", "Paris")
 
@@ -25,9 +25,17 @@ def test_a_wrong_turn_is_complained_of(transcript: str, reply: str, complaint: s
     assert any(complaint in said for said in complaints(CAPITAL, {"transcript": transcript, "reply": reply}))
 
 
-@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.file)
-def test_the_recordings_are_small_16_khz_mono(question: Question) -> None:
-    path = EXAMPLES / question.file
+def test_an_answer_that_names_another_tone_is_complained_of() -> None:
+    turn = {"transcript": "How do I sound?", "reply": "You sound calm."}
+    assert tone_complaints(Tone("calm"), turn) == []
+    assert tone_complaints(Tone("sad"), turn) == ["tone-sad.wav sounds sad; the answer says 'You sound calm.'"]
+
+
+@pytest.mark.parametrize(
+    "file", [*(q.file for q in QUESTIONS), *(t.file for t in TONES), *(t.capital.file for t in TONES)]
+)
+def test_the_recordings_are_small_16_khz_mono(file: str) -> None:
+    path = EXAMPLES / file
     assert path.stat().st_size < 100_000
     with wave.open(str(path)) as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (16_000, 1, 2)
@@ -39,4 +47,4 @@ def test_the_demo_starts_everything_gets_three_answers_and_stops(capfd: pytest.C
     said = capfd.readouterr()
     assert code == 0, said.err
     assert "Paris" in said.out
-    assert said.out.count("\n  prosody") == 3
+    assert said.out.count("\n  prosody  on") == 3

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from services.cli.demo import EXAMPLES
+from services.cli.demo import EXAMPLES, TONES, Tone, tone_complaints
 from services.gateway.timing import stages_only
 from tests.integration.conftest import Stack, wav
 from textpro.data.sentences import compose_split, normalise
@@ -35,7 +35,27 @@ def test_a_spoken_question_is_heard_and_answered(stack: Stack) -> None:
     turn = ask(stack, CAPITAL)
     assert likeness(turn["transcript"], "What is the capital of France?") > 0.9
     assert "Paris" in turn["reply"]
-    assert turn["prosody"] == "unavailable"  # the embedded bundle has no projector yet
+    assert turn["prosody"] == "on"
+
+
+@pytest.mark.parametrize("tone", TONES, ids=lambda tone: tone.label)
+def test_the_same_words_are_answered_by_how_they_are_said(stack: Stack, tone: Tone) -> None:
+    turn = ask(stack, (EXAMPLES / tone.file).read_bytes())
+    assert tone_complaints(tone, turn) == []
+    assert "Paris" in ask(stack, (EXAMPLES / tone.capital.file).read_bytes())["reply"]
+
+
+def test_the_answer_about_the_tone_follows_the_prosody_and_not_the_recording(stack: Stack) -> None:
+    calm, excited = TONES[:2]
+    lender = ask(stack, (EXAMPLES / excited.capital.file).read_bytes())
+    borrowed = {"session_id": lender["session_id"], "prosody_from": lender["turn_id"]}
+    turn = ask(stack, (EXAMPLES / calm.file).read_bytes(), **borrowed)
+    assert tone_complaints(excited, turn) == []
+
+
+def test_without_prosody_the_tone_is_not_heard(stack: Stack) -> None:
+    replies = {ask(stack, (EXAMPLES / tone.file).read_bytes(), prosody="off")["prosody"] for tone in TONES}
+    assert replies == {"off"}
 
 
 def test_stage_times_sum_to_the_total(stack: Stack) -> None:
