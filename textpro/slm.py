@@ -47,9 +47,7 @@ class TextProSLM(nn.Module):
         self.layout: Layout = layout
         self.ratio = ratio
         self.end_id = cast(int, tokenizer.eos_token_id)
-        # Not where layers are run again for the backward pass, or their weights shared by processes: a second pass
-        # would disturb both.
-        self.reads_prefix_once = True
+        self.reads_prefix_once = True  # but not where processes share the weights: each must make as many passes
 
     @classmethod
     def load(
@@ -115,6 +113,8 @@ class TextProSLM(nn.Module):
     def _shares(self, packed: Packed, columns: Tensor) -> bool:
         """Whether what begins all sequences alike is read once for all of them."""
         if not self.reads_prefix_once or len(packed) == 1 or packed.prefix == 0:
+            return False
+        if self.llm.is_gradient_checkpointing:  # layers that are run again keep no cache
             return False
         return not len(columns) or int(columns.min()) >= packed.prefix
 

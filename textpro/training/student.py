@@ -24,11 +24,9 @@ def load_student(
     llm = AutoModelForCausalLM.from_pretrained(model, dtype="auto" if dtype is None else dtype)
     if not torch.cuda.is_available():
         llm.set_attn_implementation("eager")  # the fastest on a CPU for turns this short
-    slm = TextProSLM(llm, AutoTokenizer.from_pretrained(model), None, layout=layout, ratio=ratio)
     if recompute:
         llm.gradient_checkpointing_enable({"use_reentrant": False})
-        slm.reads_prefix_once = False
-    return slm
+    return TextProSLM(llm, AutoTokenizer.from_pretrained(model), None, layout=layout, ratio=ratio)
 
 
 def check_place(source: Bundle, path: Path) -> None:
