@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import httpx
 import pytest
 import torch
 from fastapi import FastAPI
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from services.llm.settings import LlmSettings
@@ -46,8 +48,21 @@ def model_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
-def make_bundle(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> MakeBundle:
-    """Bundles for SmolLM2 with a random projector; the LLM service reads nothing of their Whisper."""
+def adapted(model_dir: Path) -> PeftModel:
+    """SmolLM2 beside a small random LoRA, as training leaves it: not merged."""
+    model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)
+    torch.manual_seed(1)
+    made = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
+    with torch.no_grad():
+        for name, weight in made.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.01)
+    return made.eval()
+
+
+@pytest.fixture(scope="session")
+def make_bundle(tmp_path_factory: pytest.TempPathFactory, model_dir: Path, adapted: PeftModel) -> MakeBundle:
+    """Bundles for SmolLM2 with a random projector and the adapter; the LLM service reads nothing of their Whisper."""
 
     def make(layout: Layout = "global", *, projector: bool = True) -> Path:
         path = tmp_path_factory.mktemp("bundle")
@@ -59,6 +74,7 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> Ma
         BundleConfig(name="test", tap="decoder.2", layout=layout, llm=str(model_dir)).save(path / "textpro.json")
         if projector:
             random_projector().save(path / "projector.safetensors")
+        adapted.save_pretrained(str(path / "adapter"))
         return path
 
     return make
@@ -74,7 +90,7 @@ def random_projector() -> Projector:
 
 @dataclass(frozen=True)
 class Reference:
-    """The LLM in this process: what an engine must answer to a training sequence."""
+    """The LLM in this process, adapter beside it: what an engine must answer to a training sequence."""
 
     model: torch.nn.Module
     template: ChatTemplate
@@ -97,10 +113,9 @@ class Reference:
 
 
 @pytest.fixture(scope="session")
-def reference(model_dir: Path) -> Reference:
+def reference(model_dir: Path, adapted: PeftModel) -> Reference:
     tokenizer = AutoTokenizer.from_pretrained(model_dir)
-    model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32).eval()
-    return Reference(model, ChatTemplate(tokenizer), tokenizer)
+    return Reference(adapted.get_base_model(), ChatTemplate(tokenizer), tokenizer)
 
 
 @pytest.fixture(scope="session")
@@ -155,23 +170,29 @@ def serve_bundle(engine: TransformersEngine, model_dir: Path) -> ServeBundle:
 
 
 @pytest.fixture(scope="session")
-def transformers_client(make_bundle: MakeBundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    log = tmp_path_factory.mktemp("log") / "transformers.log"
-    with _process(sys.executable, make_bundle(), log, {"TEXTPRO_LLM_ENGINE": "transformers"}) as client:
+def merged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The cache in which the server processes share the merged LLM: half a gigabyte, gone with the session."""
+    path = tmp_path_factory.mktemp("merged")
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session")
+def transformers_client(make_bundle: MakeBundle, merged: Path) -> Iterator[httpx.Client]:
+    with _process(make_bundle(), merged, {"TEXTPRO_LLM_ENGINE": "transformers"}) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
-def vllm_client(make_bundle: MakeBundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+def vllm_client(make_bundle: MakeBundle, merged: Path) -> Iterator[httpx.Client]:
     """vLLM that trusts its clients: the tests send it rows for the interleaved layout too."""
-    log = tmp_path_factory.mktemp("log") / "vllm.log"
     variables = {
         "TEXTPRO_LLM_ENGINE": "vllm",
         "TEXTPRO_LLM_ALLOW_PROMPT_EMBEDS": "true",
         "TEXTPRO_LLM_CONTEXT": "8192",
         "VLLM_CPU_KVCACHE_SPACE": "1",
     }
-    with _process(sys.executable, make_bundle(), log, variables) as client:
+    with _process(make_bundle(), merged, variables) as client:
         yield client
 
 
@@ -182,15 +203,16 @@ def client(request: pytest.FixtureRequest) -> httpx.Client:
 
 
 @contextmanager
-def _process(python: str, bundle: Path, log: Path, variables: dict[str, str]) -> Iterator[httpx.Client]:
+def _process(bundle: Path, cache: Path, variables: dict[str, str]) -> Iterator[httpx.Client]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("TEXTPRO_")}
-    chosen = {"TEXTPRO_LLM_BUNDLE": str(bundle), "TEXTPRO_LLM_PORT": str(port), "TEXTPRO_CACHE": str(CACHE)}
+    chosen = {"TEXTPRO_LLM_BUNDLE": str(bundle), "TEXTPRO_LLM_PORT": str(port), "TEXTPRO_CACHE": str(cache)}
+    log = cache / f"{variables['TEXTPRO_LLM_ENGINE']}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [python, "-m", "services.llm"],
+            [sys.executable, "-m", "services.llm"],
             cwd=REPOSITORY,
             env={**inherited, **chosen, **variables, "PYTHONPATH": str(REPOSITORY)},
             stdout=output,

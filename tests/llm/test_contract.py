@@ -241,12 +241,3 @@ def test_the_service_says_what_it_is(client: httpx.Client) -> None:
         "wants": "pooled",
         "width": WIDTH,
     }
-
-
-@pytest.mark.vllm
-def test_both_engines_answer_the_same(vllm_client: httpx.Client, transformers_client: httpx.Client) -> None:
-    for messages in (LONG, spoken_user(prosody()), spoken_user(prosody(9), text="Tell me about the sea.")):
-        one, other = (ask(client, messages, max_tokens=24) for client in (vllm_client, transformers_client))
-        assert text(one) == text(other)
-        for name in ("prompt_tokens", "completion_tokens"):
-            assert one.json()["usage"][name] == other.json()["usage"][name]

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,11 @@ import httpx
 import numpy as np
 import pytest
 import torch
+from peft import PeftModel
 
+from services.gateway.encoder_client import Speech
+from services.gateway.history import prompt
+from services.gateway.session import Prosody, Turn
 from services.llm.settings import LlmSettings
 from services.llm.spoken_turns import SpokenTurns
 from textpro.bundle import Bundle
@@ -79,18 +84,42 @@ def test_prosody_changes_the_answers_probabilities(reference: Any, make_bundle: 
     assert heard != pytest.approx(other, abs=1e-4)
 
 
-@pytest.mark.vllm
-def test_vllm_reuses_the_prefix_of_a_spoken_history(vllm_client: httpx.Client) -> None:
-    def hits() -> float:
-        metrics = vllm_client.get("/metrics/", follow_redirects=True).text
-        names = "vllm:prefix_cache_hits_total{"
-        return sum(float(line.split()[-1]) for line in metrics.splitlines() if line.startswith(names))
+def test_the_adapter_changes_the_answers_probabilities(reference: Any, adapted: PeftModel) -> None:
+    segments = training_sequence(reference, "global")
+    _, trained = reference.greedy(segments, lambda rows: torch.zeros(len(rows), 576), 4)
+    with adapted.disable_adapter():
+        _, other = reference.greedy(segments, lambda rows: torch.zeros(len(rows), 576), 4)
+    assert trained != pytest.approx(other, abs=5e-2)  # ten times what the engines may differ by
 
-    asked = request()
-    asked["messages"][1]["content"][1]["text"] = TRANSCRIPT + " Think of art, food, history and music. " * 20
-    vllm_client.post("/v1/chat/completions", json=asked)
-    before = hits()
-    said = {"role": "assistant", "content": "Paris."}
-    asked["messages"] += [said, {"role": "user", "content": "And Spain?"}]
-    vllm_client.post("/v1/chat/completions", json=asked)
-    assert hits() - before > 128
+
+def said(text: str, voice: int) -> Speech:
+    vector = np.random.default_rng(voice).normal(size=(1, 256)).astype("<f2")
+    prosody = Prosody(base64.b64encode(vector.tobytes()).decode(), (1, 256))
+    return Speech(text, no_speech=None, prosody=prosody, audio_seconds=2.0)
+
+
+@pytest.mark.vllm
+def test_the_second_turn_of_a_spoken_conversation_is_read_from_vllms_prefix_cache(vllm_client: httpx.Client) -> None:
+    def ask(messages: list[dict[str, Any]]) -> tuple[str, float]:
+        """The answer, and how many of the prompt's tokens were in the cache."""
+        before = hits(vllm_client)
+        body = {"messages": messages, "temperature": 0, "max_tokens": 8}
+        answer = vllm_client.post("/v1/chat/completions", json=body)
+        assert answer.headers["x-textpro-prosody"] == "on"
+        return answer.json()["choices"][0]["message"]["content"], hits(vllm_client) - before
+
+    town = "Tell me all about the town that I come from: " + "its art, its food, its history and its music, " * 20
+    reply, cached = ask(prompt("", [], said(town, voice=1)))
+    assert cached == 0
+    first = Turn("t_1", town, reply, said(town, voice=1).prosody, created_s=0.0)
+    # On a CPU a block of the cache is 128 tokens, and the first turn is longer than one.
+    assert ask(prompt("", [first], said("And who lives there?", voice=2)))[1] >= 128
+    # The same words in another voice are another beginning.
+    other = replace(first, prosody=said(town, voice=3).prosody)
+    assert ask(prompt("", [other], said("And who lives there?", voice=2)))[1] == 0
+
+
+def hits(client: httpx.Client) -> float:
+    metrics = client.get("/metrics/", follow_redirects=True).text
+    names = "vllm:prefix_cache_hits_total{"
+    return sum(float(line.split()[-1]) for line in metrics.splitlines() if line.startswith(names))

@@ -20,6 +20,7 @@ from textpro.bundle import Bundle
 CHAT = "/v1/chat/completions"
 LONG = {"messages": [{"role": "user", "content": "Write a very long story."}], "max_tokens": 1000, "temperature": 0}
 SHORT = {**LONG, "max_tokens": 1}
+ROOM_S = 30.0
 
 
 @contextmanager
@@ -38,7 +39,7 @@ def house_for_one(
 
 
 def room_comes(client: httpx.Client) -> bool:
-    give_up_s = time.monotonic() + 5
+    give_up_s = time.monotonic() + ROOM_S
     while time.monotonic() < give_up_s:
         if client.post(CHAT, json=SHORT).status_code == 200:
             return True
