@@ -1,6 +1,6 @@
 """What prosody costs: one run, same weights, one thread count, batch 1, the beam that is served.
 
-ours        transcript and prosody, half a Whisper beside CTranslate2 (textpro.decoding)
+ours        transcript and prosody, CTranslate2 and the tap (textpro.decoding)
 ours-30s    the same, every utterance padded to Whisper's 30 s window
 faster      stock faster-whisper, transcript alone (it always pads to the window)
 torch       PyTorch on the same length as ours: transformers' generate, then the full model's states

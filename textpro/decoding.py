@@ -1,4 +1,4 @@
-"""WhisperPro on the serving path: CTranslate2 encodes and decodes, half a PyTorch Whisper taps the prosody (paper 3.1).
+"""WhisperPro on the serving path: CTranslate2 finds the words, the tap in PyTorch the prosody (paper 3.1).
 
 Letters: B batch, S samples, T mel frames, E = T / 2 encoder states, L decoder inputs, N text tokens, W width.
 """
@@ -12,8 +12,7 @@ from pathlib import Path
 import ctranslate2
 import numpy as np
 import torch
-from ctranslate2 import DataType, StorageView
-from torch import Tensor
+from ctranslate2 import StorageView
 
 from textpro.audio import (
     FRAMES_PER_SECOND,
@@ -28,7 +27,7 @@ from textpro.audio import (
 from textpro.bundle import Bundle
 from textpro.errors import AudioError, BundleError
 from textpro.guards import Guards, NoSpeechReason, VoiceDetector
-from textpro.tap import Finished, ProsodyTap
+from textpro.tap import Finished, ProsodyTap, as_tensor
 from textpro.vocabulary import ENGLISH, Vocabulary
 from textpro.windows import VOICE_FRAME, cut_at_pauses
 
@@ -160,7 +159,7 @@ class SpeechDecoder:
             raise BundleError(f"{path} can't run on {device} with compute type {compute_type!r}: {error}") from error
         if kind == "cpu":
             torch.set_num_threads(threads)
-        return cls(bundle, engine, ProsodyTap.load(bundle, device=device), options or DecodingOptions())
+        return cls(bundle, engine, ProsodyTap.load(bundle, engine, device=device), options or DecodingOptions())
 
     @property
     def width(self) -> int:
@@ -199,8 +198,8 @@ class SpeechDecoder:
         """Runs every stage once on (S,), the tap even where no words are heard: no caller shall pay for first calls."""
         self.decode([audio])
         mel = np.zeros((1, self._engine.n_mels, self._n_frames(len(audio))), dtype=np.float32)
-        memory, prompt = _tensor(self._engine.encode(StorageView.from_array(mel))), self._vocabulary.prompt(ENGLISH)
-        self._tap(Finished(mel, memory, [memory.shape[1]], [prompt], [prompt]))
+        encoded, prompt = self._tap.encode(mel), self._vocabulary.prompt(ENGLISH)
+        self._tap(encoded, Finished([encoded.states.shape[1]], [prompt], [prompt]))
 
     def transcribe(self, audio: Sequence[np.ndarray]) -> list[str]:
         """The text alone of `decode`."""
@@ -239,15 +238,15 @@ class SpeechDecoder:
         with watch.stage("features"):
             mel = np.stack([self._features(window) for window in windows])
         with watch.stage("encode"):
-            memory = self._engine.encode(StorageView.from_array(mel))
+            encoded = self._tap.encode(mel)
         with watch.stage("decode"):
-            languages = self._languages(memory, len(windows), language)
+            languages = self._languages(encoded.memory, len(windows), language)
             prompts = [self._vocabulary.prompt(spoken) for spoken in languages]
-            words = self._search(memory, prompts, n_frames)
+            words = self._search(encoded.memory, prompts, n_frames)
         with watch.stage("prosody"):
             tokens = [[token.id for token in found.tokens] for found in words]
             speech = [n_states(len(window.audio)) for window in windows]
-            rows = self._tap(Finished(mel, _tensor(memory), speech, prompts, tokens))
+            rows = self._tap(encoded, Finished(speech, prompts, tokens))
         return [_Heard(*parts) for parts in zip(languages, words, rows, strict=True)]
 
     def _features(self, window: _Window) -> np.ndarray:
@@ -282,7 +281,7 @@ class SpeechDecoder:
     def _words(self, result: ctranslate2.models.WhisperGenerationResult, *, greedy: bool) -> _Words:
         sequence = result.sequences_ids[0]
         if greedy and sequence:
-            steps = torch.stack([_tensor(step) for step in result.logits[0][: len(sequence)]]).float().cpu()
+            steps = torch.stack([as_tensor(step) for step in result.logits[0][: len(sequence)]]).float().cpu()
             chosen = steps[torch.arange(len(sequence)), torch.tensor(sequence)]
             scores = (chosen - steps.logsumexp(dim=-1)).tolist()
         else:
@@ -336,12 +335,3 @@ def _groups(windows: Sequence[_Window], size: int) -> list[list[int]]:
     for index, window in enumerate(windows):
         by_length.setdefault(window.n_frames, []).append(index)
     return [group[at : at + size] for group in by_length.values() for at in range(0, len(group), size)]
-
-
-def _tensor(view: StorageView) -> Tensor:
-    """CTranslate2's memory as a tensor, not copied but for bfloat16, which the array interface does not know."""
-    if view.dtype == DataType.bfloat16:
-        view = view.to(DataType.float32)
-    if view.device == "cuda":
-        return torch.as_tensor(view, device=f"cuda:{view.device_index}")
-    return torch.from_numpy(np.asarray(view))

@@ -1,14 +1,20 @@
-"""Half of a Whisper, alone: prosody from what the other half has found, in one parallel pass (paper 3.1).
+"""The tap: where prosody is read while CTranslate2 finds the words (paper 3.1).
 
-Whisper's decoder is causal, so teacher forcing over finished tokens gives the states of step-by-step decoding; and the
-states after a layer need no later layer. Letters: B batch, T mel frames, E encoder states, N text tokens, W width.
+With a tap in the decoder CTranslate2 encodes, and half a decoder in PyTorch reads the finished text in one parallel
+pass: Whisper's decoder is causal, so teacher forcing gives the states of step-by-step decoding, and the states after a
+layer need no later layer. With a tap in the encoder PyTorch encodes, keeps the states it comes by, and hands its output
+to CTranslate2. So nothing is computed twice but the lower decoder layers. Letters: B batch, T mel frames, E encoder
+states, N text tokens, W width.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import ctranslate2
 import numpy as np
 import torch
+from ctranslate2 import DataType, StorageView
 from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import WhisperConfig
@@ -16,77 +22,126 @@ from transformers.models.whisper.modeling_whisper import WhisperDecoder, Whisper
 
 from textpro.bundle import Bundle
 from textpro.errors import BundleError
-from textpro.whisperpro import decoder_states, encoder_states, spans
+from textpro.whisperpro import decoder_states, encode_by, spans
+
+CT2_TYPES = {
+    "float16": DataType.float16,
+    "int8_float16": DataType.float16,
+    "bfloat16": DataType.bfloat16,
+    "int8_bfloat16": DataType.bfloat16,
+}
+"""What CTranslate2 computes in where it is not float32."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """B utterances before their words are known. memory: (B, E, W), the encoder's output as CTranslate2 takes it.
+    states: (B, E, W), what the tap will read."""
+
+    memory: StorageView
+    states: Tensor
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What is known of B utterances once they are decoded.
+    """What decoding found of B utterances.
 
-    mel: (B, n_mels, T). memory: (B, E, W), the encoder's output. n_states: how many of the E are speech, not padding.
-    prompts: of equal length. tokens: the text of each.
+    n_states: how many of the E are speech, not padding. prompts: of equal length. tokens: the text of each.
     """
 
-    mel: np.ndarray
-    memory: Tensor
     n_states: Sequence[int]
     prompts: Sequence[Sequence[int]]
     tokens: Sequence[Sequence[int]]
 
 
-class ProsodyTap:
-    """Whisper's layers up to the tap's and no others, in float32."""
+class ProsodyTap(ABC):
+    """Encodes, and reads prosody once the words are known."""
 
-    def __init__(self, half: WhisperEncoder | WhisperDecoder) -> None:
-        self._half = half
-
-    @classmethod
-    def load(cls, bundle: Bundle, *, device: str = "cpu") -> "ProsodyTap":
-        """Reads only the weights it needs. Raises BundleError when the bundle lacks one."""
-        config, side = WhisperConfig.from_pretrained(str(bundle.encoder_path)), bundle.config.tap_side
-        setattr(config, f"{side}_layers", bundle.config.prosody_layer)
+    @staticmethod
+    def load(bundle: Bundle, engine: ctranslate2.models.Whisper, *, device: str = "cpu") -> "ProsodyTap":
+        """The bundle's, in float32. Reads only the weights it needs. Raises BundleError when the bundle lacks one."""
+        config, layer = WhisperConfig.from_pretrained(str(bundle.encoder_path)), bundle.config.prosody_layer
+        if bundle.config.tap_side == "encoder":
+            with torch.device("meta"):
+                encoder = WhisperEncoder(config)
+            _load(encoder, bundle, "model.encoder.", device)
+            return EncoderTap(encoder, layer, CT2_TYPES.get(engine.compute_type, DataType.float32))
+        config.decoder_layers = layer
         with torch.device("meta"):
-            half = WhisperEncoder(config) if side == "encoder" else WhisperDecoder(config)
-        _load(half, bundle, f"model.{side}.", device)
-        return cls(half.requires_grad_(False).eval())
+            half = WhisperDecoder(config)
+        _load(half, bundle, "model.decoder.", device)
+        return DecoderTap(half, engine)
 
-    @property
-    def width(self) -> int:
-        """W, the width of a prosody row."""
-        return self._half.config.d_model
+    def __init__(self, width: int) -> None:
+        """width: W, that of a prosody row."""
+        self.width = width
+
+    @abstractmethod
+    def encode(self, mel: np.ndarray) -> Encoded:
+        """mel: (B, n_mels, T) float32."""
 
     @torch.inference_mode()
-    def __call__(self, finished: Finished) -> list[np.ndarray]:
+    def __call__(self, encoded: Encoded, finished: Finished) -> list[np.ndarray]:
         """Prosody (N, W) float32 of each utterance, a row per text token. Without tokens it is (0, W), at no cost."""
         prosody = [np.zeros((0, self.width), dtype=np.float32) for _ in finished.tokens]
         spoken = [row for row, words in enumerate(finished.tokens) if words]
         if spoken:
-            read = self._in_encoder if isinstance(self._half, WhisperEncoder) else self._in_decoder
-            for row, found in zip(spoken, read(finished, spoken), strict=True):
+            for row, found in zip(spoken, self._read(encoded.states, finished, spoken), strict=True):
                 prosody[row] = found.cpu().numpy().copy()
         return prosody
 
-    def _in_decoder(self, finished: Finished, rows: list[int]) -> list[Tensor]:
-        """Read where a text token is the decoder's input."""
-        assert isinstance(self._half, WhisperDecoder)
+    @abstractmethod
+    def _read(self, states: Tensor, finished: Finished, rows: list[int]) -> list[Tensor]:
+        """Prosody of the rows that have words."""
+
+
+class DecoderTap(ProsodyTap):
+    """Read where a text token is the decoder's input."""
+
+    def __init__(self, half: WhisperDecoder, engine: ctranslate2.models.Whisper) -> None:
+        super().__init__(half.config.d_model)
+        self._half, self._engine = half.requires_grad_(False).eval(), engine
+
+    def encode(self, mel: np.ndarray) -> Encoded:
+        memory = self._engine.encode(StorageView.from_array(mel))
+        return Encoded(memory, as_tensor(memory))
+
+    def _read(self, states: Tensor, finished: Finished, rows: list[int]) -> list[Tensor]:
         prompts, tokens = ([of[row] for row in rows] for of in (finished.prompts, finished.tokens))
         longest = max(map(len, tokens))
         # What follows a row's last token is never looked at: attention is causal.
         padded = [[*prompt, *text, *[0] * (longest - len(text))] for prompt, text in zip(prompts, tokens, strict=True)]
-        memory = finished.memory if len(rows) == len(finished.tokens) else finished.memory[rows]
+        memory = states if len(rows) == len(states) else states[rows]
         inputs = torch.tensor(padded, device=memory.device)
-        states = decoder_states(self._half, inputs, memory.float(), layers=slice(None))[:, len(prompts[0]) :]
-        return [found[: len(text)] for found, text in zip(states, tokens, strict=True)]
+        found = decoder_states(self._half, inputs, memory.float(), layers=slice(None))[:, len(prompts[0]) :]
+        return [of_row[: len(text)] for of_row, text in zip(found, tokens, strict=True)]
 
-    def _in_encoder(self, finished: Finished, rows: list[int]) -> list[Tensor]:
-        """Read over the span of time that would be a token's if all were equally long."""
-        assert isinstance(self._half, WhisperEncoder)
-        mel = torch.from_numpy(finished.mel[rows]).to(finished.memory.device)
-        states = encoder_states(self._half, mel, layers=slice(None))
-        return [
-            spans(found[: finished.n_states[row]], len(finished.tokens[row]))
-            for found, row in zip(states, rows, strict=True)
-        ]
+
+class EncoderTap(ProsodyTap):
+    """Read over the span of time that would be a token's if all were equally long."""
+
+    def __init__(self, encoder: WhisperEncoder, layer: int, memory_type: DataType) -> None:
+        super().__init__(encoder.config.d_model)
+        self._encoder, self._layer, self._memory_type = encoder.requires_grad_(False).eval(), layer, memory_type
+
+    @torch.inference_mode()
+    def encode(self, mel: np.ndarray) -> Encoded:
+        memory, states = encode_by(self._encoder, torch.from_numpy(mel).to(self._encoder.device), self._layer)
+        # On a GPU the two libraries share an array by the CUDA array interface, on a CPU by NumPy's.
+        view = StorageView.from_array(memory if memory.is_cuda else memory.numpy())
+        return Encoded(view if view.dtype == self._memory_type else view.to(self._memory_type), states)
+
+    def _read(self, states: Tensor, finished: Finished, rows: list[int]) -> list[Tensor]:
+        return [spans(states[row, : finished.n_states[row]], len(finished.tokens[row])) for row in rows]
+
+
+def as_tensor(view: StorageView) -> Tensor:
+    """CTranslate2's memory as a tensor, not copied but for bfloat16, which the array interface does not know."""
+    if view.dtype == DataType.bfloat16:
+        view = view.to(DataType.float32)
+    if view.device == "cuda":
+        return torch.as_tensor(view, device=f"cuda:{view.device_index}")
+    return torch.from_numpy(np.asarray(view))
 
 
 def _load(half: nn.Module, bundle: Bundle, prefix: str, device: str) -> None:
