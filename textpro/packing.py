@@ -4,24 +4,27 @@ Letters: B batch, L positions, R prosody rows, W Whisper width.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from textpro.prompt import ProsodyRows, Segment, n_positions
+from textpro.prompt import ProsodyRows, Segment, TextSpan, n_positions
 
 
 @dataclass(frozen=True)
 class Packed:
     """ids (B, L), 0 where no token stands; real (B, L), false on padding; soft (B, L), true where a prosody row stands;
-    rows (R, W) in reading order. prefix: so many tokens begin all sequences alike, as the template's do."""
+    rows (R, W) in reading order. prefix: so many tokens begin all sequences alike, as the template's do. branches
+    (B, L): 0 where a sequence's trunk stands, which all see, and k in its k-th branch, which no other sees; None where
+    sequences have no branches."""
 
     ids: Tensor
     real: Tensor
     soft: Tensor
     rows: Tensor
     prefix: int
+    branches: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -30,7 +33,14 @@ class Packed:
         ids, real, soft, rows = (
             value.to(device, non_blocking=True) for value in (self.ids, self.real, self.soft, self.rows)
         )
-        return Packed(ids, real, soft, rows, self.prefix)
+        branches = None if self.branches is None else self.branches.to(device, non_blocking=True)
+        return Packed(ids, real, soft, rows, self.prefix, branches)
+
+    def visible(self) -> Tensor:
+        """Which positions (last axis) each position sees, itself among them, where there are branches: (B, L, L)."""
+        assert self.branches is not None
+        own, other = self.branches[:, :, None], self.branches[:, None, :]
+        return ((other == 0) | (other == own)).tril()
 
 
 def pack(sequences: Sequence[Sequence[Segment]], *, pad_left: bool = False) -> Packed:
@@ -55,6 +65,21 @@ def pack(sequences: Sequence[Sequence[Segment]], *, pad_left: bool = False) -> P
     # Something is left of every sequence: where nothing is read nothing can be told.
     prefix = min(int(alike.cumprod(0).sum()), min(map(n_positions, sequences)) - 1)
     return Packed(ids, real, soft, torch.cat(rows) if rows else torch.empty(0, 0), prefix)
+
+
+def pack_tree(trunks: Sequence[Sequence[Segment]], branches: Sequence[Sequence[Sequence[int]]]) -> Packed:
+    """Each trunk once, and behind it its branches: what continues the same prompt in several ways, without reading it
+    again for each."""
+    grown = [[*trunk, *map(TextSpan, map(tuple, of))] for trunk, of in zip(trunks, branches, strict=True)]
+    packed = pack(grown)
+    number = torch.zeros_like(packed.ids)
+    for row, (trunk, of) in enumerate(zip(trunks, branches, strict=True)):
+        place = n_positions(trunk)
+        for k, branch in enumerate(of, start=1):
+            number[row, place : place + len(branch)] = k
+            place += len(branch)
+    prefix = min(packed.prefix, min(map(n_positions, trunks)) - 1)
+    return replace(packed, prefix=prefix, branches=number)
 
 
 def buckets(lengths: Sequence[int], positions: int) -> list[list[int]]:

@@ -3,6 +3,7 @@
 Letters: B batch, L positions, A places, N Whisper tokens, W Whisper width, D LLM width, V vocabulary.
 """
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self, cast
@@ -16,11 +17,12 @@ from textpro.config import Layout
 from textpro.data.turns import Turn
 from textpro.errors import BundleError
 from textpro.language_model import bundle_llm
-from textpro.packing import Packed, buckets, pack
+from textpro.packing import Packed, buckets, pack, pack_tree
 from textpro.projector import Projector
-from textpro.prompt import ChatTemplate, Segment, TextSpan, n_positions, spoken
+from textpro.prompt import ChatTemplate, Segment, n_positions, spoken
 
-POSITIONS = 8192  # padded, of one batch when evaluating
+POSITIONS = {"cpu": 1024}  # padded, of one batch when evaluating; a CPU is faster while its caches hold a layer
+POSITIONS_ELSEWHERE = 8192
 
 
 class TextProSLM(nn.Module):
@@ -62,7 +64,9 @@ class TextProSLM(nn.Module):
         """A bundle as it is served, its adapter merged in. llm: another LLM's name. Raises BundleError."""
         path = bundle_llm(bundle, cache, name=llm)
         projector = Projector.load(bundle.projector_path) if bundle.projector_path is not None else None
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+        # Attention written out is the fastest on a CPU for turns this short.
+        attention = "eager" if torch.device(device).type == "cpu" else None
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=attention)
         tokenizer = AutoTokenizer.from_pretrained(path)
         config = bundle.config
         slm = cls(model, tokenizer, projector, layout=config.layout, ratio=config.interleave_ratio)
@@ -86,6 +90,19 @@ class TextProSLM(nn.Module):
         """The whole prompt, up to the answer. prosody: (N, W), None for a typed turn. Raises PromptError."""
         return self.template.sequence(self.messages(turn, prosody))
 
+    def conversation(self, turns: Sequence[Turn], prosody: Sequence[Tensor | None]) -> tuple[list[Segment], list[int]]:
+        """The prompt of a conversation's last turn, with the earlier turns and their answers in it, and the positions
+        at which the turns' answers begin. prosody: (N, W) of each turn. Raises PromptError."""
+        messages: list[dict[str, Any]] = []
+        starts: list[int] = []
+        sequence: list[Segment] = []
+        for turn, rows in zip(turns, prosody, strict=True):
+            messages += self.messages(turn, rows)
+            sequence = self.template.sequence(messages)
+            starts.append(n_positions(sequence))
+            messages.append({"role": "assistant", "content": turn.answer})
+        return sequence, starts
+
     def answer(self, turn: Turn) -> list[int]:
         """The tokens that follow the prompt: the answer and the template's end."""
         return [*self.template.tokenize(turn.answer), self.end_id]
@@ -98,17 +115,27 @@ class TextProSLM(nn.Module):
         """
         embedded = self.embed(packed)
         rows, columns = places // embedded.shape[1], places % embedded.shape[1]
-        skipped = 0
-        # Padding stands behind all that is real, where a causal model does not look: no mask is needed.
-        if self._shares(packed, columns):
-            skipped = packed.prefix
+        skipped = packed.prefix if self._shares(packed, columns) else 0
+        seen = self._seen(packed, skipped, embedded.dtype)
+        if skipped:
             past = self.llm.base_model(inputs_embeds=embedded[:1, :skipped], use_cache=True).past_key_values
             past.batch_repeat_interleave(len(packed))
-            found = self.llm.base_model(inputs_embeds=embedded[:, skipped:], past_key_values=past, use_cache=True)
+            rest = embedded[:, skipped:]
+            found = self.llm.base_model(inputs_embeds=rest, past_key_values=past, use_cache=True, **seen)
         else:
-            found = self.llm.base_model(inputs_embeds=embedded, use_cache=False)
+            found = self.llm.base_model(inputs_embeds=embedded, use_cache=False, **seen)
         states = found.last_hidden_state[rows, columns - skipped]
         return cast(nn.Module, self.llm.get_output_embeddings())(states)
+
+    def _seen(self, packed: Packed, skipped: int, dtype: torch.dtype) -> dict[str, Tensor]:
+        """What each position but the first `skipped` sees, and where it stands, in the LLM's own words."""
+        if packed.branches is None:
+            # Padding stands behind all that is real, where a causal model does not look: no mask is needed.
+            return {}
+        visible = packed.visible()[:, skipped:]
+        hidden = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
+        hidden.masked_fill_(~visible, torch.finfo(dtype).min)
+        return {"attention_mask": hidden[:, None], "position_ids": visible.sum(-1) - 1}
 
     def _shares(self, packed: Packed, columns: Tensor) -> bool:
         """Whether what begins all sequences alike is read once for all of them."""
@@ -132,31 +159,37 @@ class TextProSLM(nn.Module):
 
         Options of one question are cheap when they pass the same prompt object: what they share is read once.
         """
-        # A continuation's last token is never read, so options of one token have one and the same input.
-        inputs: dict[tuple[int, tuple[int, ...]], list[int]] = {}
-        for i, (prompt, continuation) in enumerate(zip(prompts, continuations, strict=True)):
-            inputs.setdefault((id(prompt), tuple(continuation[:-1])), []).append(i)
-        keys = list(inputs)
-        sequences = [[*prompts[inputs[key][0]], TextSpan(key[1])] for key in keys]
+        # A continuation's last token is never read, so options of one token need no branch.
+        trunks = list({id(prompt): prompt for prompt in prompts}.values())
+        of_trunk = {id(trunk): k for k, trunk in enumerate(trunks)}
+        branches: list[dict[tuple[int, ...], None]] = [{} for _ in trunks]
+        for prompt, continuation in zip(prompts, continuations, strict=True):
+            branches[of_trunk[id(prompt)]].setdefault(tuple(continuation[:-1]))
         totals = torch.zeros(len(prompts))
-        for batch in buckets([n_positions(s) for s in sequences], POSITIONS):
-            packed = pack([sequences[k] for k in batch]).to(self.llm.device)
-            length = packed.ids.shape[1]
-            ends = [row * length + n_positions(sequences[k]) for row, k in enumerate(batch)]
-            spans = [range(end - 1 - len(keys[k][1]), end) for end, k in zip(ends, batch, strict=True)]
-            places = torch.tensor([place for span in spans for place in span], device=self.llm.device)
-            scores = self(packed, places).float().log_softmax(-1).split([len(span) for span in spans])
-            for score, k in zip(scores, batch, strict=True):
-                for i in inputs[keys[k]]:
-                    if continuations[i]:
-                        tokens = torch.tensor(continuations[i], device=score.device)[:, None]
-                        totals[i] = score.gather(1, tokens).sum().cpu()
+        lengths = [n_positions(t) + sum(map(len, of)) for t, of in zip(trunks, branches, strict=True)]
+        for batch in buckets(lengths, self._positions):
+            packed = pack_tree([trunks[k] for k in batch], [list(branches[k]) for k in batch]).to(self.llm.device)
+            spans: dict[tuple[int, tuple[int, ...]], list[int]] = {}  # the places that foretell a continuation's tokens
+            for row, k in enumerate(batch):
+                start = row * packed.ids.shape[1] + n_positions(trunks[k])
+                at = start
+                for branch in branches[k]:
+                    spans[k, branch] = [start - 1, *range(at, at + len(branch))]
+                    at += len(branch)
+            places = torch.tensor(list(itertools.chain.from_iterable(spans.values())), device=self.llm.device)
+            scores = self(packed, places).float().log_softmax(-1).split([len(span) for span in spans.values()])
+            found = dict(zip(spans, scores, strict=True))
+            for i, (prompt, continuation) in enumerate(zip(prompts, continuations, strict=True)):
+                score = found.get((of_trunk[id(prompt)], tuple(continuation[:-1])))
+                if score is not None and continuation:
+                    tokens = torch.tensor(continuation, device=score.device)[:, None]
+                    totals[i] = score.gather(1, tokens).sum().cpu()
         return totals
 
     def generate(self, prompts: Sequence[list[Segment]], max_tokens: int) -> list[str]:
         """Greedy answers, each up to its end token or `max_tokens`."""
         answers = [""] * len(prompts)
-        for batch in buckets([n_positions(p) + max_tokens for p in prompts], POSITIONS):
+        for batch in buckets([n_positions(p) + max_tokens for p in prompts], self._positions):
             tokens = self._greedy(pack([prompts[i] for i in batch], pad_left=True).to(self.llm.device), max_tokens)
             for i, ids in zip(batch, tokens, strict=True):
                 answers[i] = str(self.tokenizer.decode(ids, skip_special_tokens=True))
@@ -191,6 +224,10 @@ class TextProSLM(nn.Module):
             positions = positions[:, -1:] + 1
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
         return answers
+
+    @property
+    def _positions(self) -> int:
+        return POSITIONS.get(self.llm.device.type, POSITIONS_ELSEWHERE)
 
     def _end_ids(self) -> set[int]:
         """As the engines stop: at the ends the model names, else at the tokenizer's."""

@@ -100,11 +100,20 @@ def test_options_of_one_question_share_one_pass(tiny_llm: Path) -> None:
         lambda _, __, kwargs: rows.append(len(kwargs["inputs_embeds"])), with_kwargs=True
     )
     prompt = prompts(slm)[0]
-    together = slm.log_likelihoods([prompt] * 4, [[5], [6], [7], []])
+    options = [[5], [6], [7, 8, 9], [7, 8, 10, 11], []]
+    together = slm.log_likelihoods([prompt] * 5, options)
     assert rows == [1]
-    apart = torch.stack([slm.log_likelihoods([list(prompt)], [[token]])[0] for token in (5, 6, 7)])
-    torch.testing.assert_close(together[:3], apart)
-    assert together[3] == 0
+    apart = torch.stack([slm.log_likelihoods([list(prompt)], [option])[0] for option in options])
+    torch.testing.assert_close(together, apart)
+    assert together[4] == 0
+
+
+def test_options_of_several_questions_do_not_see_each_other(tiny_llm: Path) -> None:
+    slm = make(tiny_llm)
+    asked = [prompt for prompt in prompts(slm) for _ in range(3)]
+    options = [[5, 6, 7], [8, 6], [9, 10, 11, 12]] * len(prompts(slm))
+    apart = torch.stack([slm.log_likelihoods([one], [option])[0] for one, option in zip(asked, options, strict=True)])
+    torch.testing.assert_close(slm.log_likelihoods(asked, options), apart)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

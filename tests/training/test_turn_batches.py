@@ -6,7 +6,7 @@ import torch
 
 from textpro.errors import TrainingError
 from textpro.projector import Projector
-from textpro.prompt import n_positions
+from textpro.prompt import ChatTemplate, n_positions
 from textpro.slm import TextProSLM
 from textpro.training.student import load_student
 from textpro.training.turn_batches import TurnBatch, TurnBatches, TurnPlan, TurnSource
@@ -114,6 +114,51 @@ def test_workers_make_the_same_batches(slm: TextProSLM, chats: Path) -> None:
     batches = TurnBatches([TurnSource(chats)], slm, TurnPlan(global_batch=4))
     for alone, made in zip(batches.loader(2, 5), batches.loader(2, 5, workers=1), strict=True):
         assert [batch.labels.tolist() for batch in alone] == [batch.labels.tolist() for batch in made]
+
+
+@pytest.fixture
+def talker(slm: TextProSLM) -> TextProSLM:
+    """One whose chat template shows an answer as it was asked for, as all but our tiny LLM's do."""
+    assert isinstance(slm.tokenizer.chat_template, str)
+    slm.tokenizer.chat_template = slm.tokenizer.chat_template.replace(
+        "<|im_start|>assistant\\n{%", "{{ '<|im_start|>assistant\\n' }}{%"
+    )
+    slm.template = ChatTemplate(slm.tokenizer)
+    return slm
+
+
+def test_a_template_that_shows_answers_otherwise_is_refused(slm: TextProSLM, voices: Path) -> None:
+    batches = TurnBatches([TurnSource(voices)], slm, TurnPlan(global_batch=4, conversation=2))
+    with pytest.raises(TrainingError, match="does not repeat the answer"):
+        [batches[step] for step in range(8)]
+
+
+def test_turns_of_a_conversation_follow_one_another(talker: TextProSLM, chats: Path, voices: Path) -> None:
+    slm, sources = talker, [TurnSource(chats), TurnSource(voices)]
+    plan = TurnPlan(global_batch=20, positions=10**6, conversation=2)
+    batches = TurnBatches(sources, slm, plan, with_teacher=True)
+    sizes: Counter[int] = Counter()
+    for step in range(8):
+        (batch,) = batches[step]
+        assert Counter(batch.tasks) == Counter(batches._turns[i][1].task for i in batches.drawn(step))
+        sizes[len(batch.tasks) // len(batch.student.packed)] += 1
+        told = {turn.answer: turn for _, turn in batches._turns}
+        assert all(answer in told for answer in answers(slm, batch))
+        for side, mask in ((batch.student, slice(None)), (batch.teacher, batch.distilled)):
+            assert side is not None
+            # What stands behind a place is the token it foretells, wherever in the conversation its answer is.
+            inner = batch.labels[mask] != slm.end_id
+            assert side.packed.ids.flatten()[side.places + 1][inner].tolist() == batch.labels[mask][inner].tolist()
+    assert sizes.keys() == {1, 2}
+
+
+def test_processes_share_conversations_evenly(talker: TextProSLM, voices: Path) -> None:
+    plan = TurnPlan(global_batch=8, positions=200, conversation=4)
+    ranks = [TurnBatches([TurnSource(voices)], talker, plan, rank=rank, world=2) for rank in range(2)]
+    for step in range(6):
+        shares = [batches[step] for batches in ranks]
+        assert len(shares[0]) == len(shares[1])
+        assert [sum(map(len, share)) for share in shares] == [4, 4]
 
 
 def test_what_can_not_be_drawn_is_said(slm: TextProSLM, chats: Path, tmp_path: Path) -> None:

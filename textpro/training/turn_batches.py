@@ -33,12 +33,14 @@ class TurnSource:
 @dataclass(frozen=True)
 class TurnPlan:
     """How updates are drawn: G turns each, in batches of at most so many padded positions a process; longer answers
-    than max_answer tokens are cut."""
+    than max_answer tokens are cut. conversation: up to so many turns follow one another, in each update as many; of
+    single turns alone a small LLM learns to give the answer it gave before."""
 
     global_batch: int = 64
     positions: int = 4096
     max_answer: int = 512
     seed: int = 0
+    conversation: int = 1
 
 
 @dataclass(frozen=True)
@@ -78,14 +80,23 @@ class TurnBatch:
 
 @dataclass(frozen=True)
 class _Example:
-    turn: Turn
+    """A conversation, mostly of one turn. prompt: its last turn's; starts: where the answers begin."""
+
+    turns: list[Turn]
     prompt: list[Segment]
-    answer: list[int]
-    distilled: bool
+    starts: list[int]
+    answers: list[list[int]]
+    distilled: list[bool]
 
     @property
     def length(self) -> int:
-        return n_positions(self.prompt) + len(self.answer)
+        return n_positions(self.prompt) + len(self.answers[-1])
+
+    @property
+    def read(self) -> list[Segment]:
+        """All that the LLM reads: the last answer is no part of its prompt, and its last token foretells nothing."""
+        ends = bool(self.starts) and self.starts[-1] == n_positions(self.prompt)
+        return [*self.prompt, TextSpan(tuple(self.answers[-1][:-1]))] if ends else self.prompt
 
 
 class TurnBatches(Dataset[list[TurnBatch]]):
@@ -127,13 +138,13 @@ class TurnBatches(Dataset[list[TurnBatch]]):
         return None if first is None else self._stores[first[0]][first[1]].shape[1]
 
     def drawn(self, step: int) -> list[int]:
-        """The G turns of an update, all processes together."""
+        """The G turns of an update, all processes together. Those of a conversation stand together."""
         size, total = self.plan.global_batch, self.turns_per_epoch
         return [int(self._order(n // total)[n % total]) for n in range(step * size, (step + 1) * size)]
 
     def prosody_rows(self, limit: int) -> Tensor:
         """What the projector will read of the first `limit` turns drawn: (R, W) float32."""
-        prompts = [self._example(int(i)).prompt for i in self._order(0)[:limit]]
+        prompts = [self._example([int(i)]).prompt for i in self._order(0)[:limit]]
         rows = [segment.rows for prompt in prompts for segment in prompt if isinstance(segment, ProsodyRows)]
         if not rows:
             raise TrainingError("none of the turns drawn has prosody; there is nothing a projector could learn")
@@ -145,12 +156,14 @@ class TurnBatches(Dataset[list[TurnBatch]]):
         return DataLoader(self, batch_size=None, sampler=steps, num_workers=workers, collate_fn=lambda made: made)
 
     def __getitem__(self, step: int) -> list[TurnBatch]:
-        examples = sorted(map(self._example, self.drawn(step)), key=lambda e: -e.length)
+        turns, size = self.drawn(step), self._conversation(step)
+        conversations = [turns[at : at + size] for at in range(0, len(turns), size)]
+        examples = sorted(map(self._example, conversations), key=lambda e: -e.length)
         # Dealt out by length: the first process has the longest of each round, so its cuts keep every process's bound.
         mine = examples[self._rank :: self._world]
         cuts = buckets([e.length for e in examples[:: self._world]], self.plan.positions)
         everyones = (examples[cut[0] * self._world : (cut[-1] + 1) * self._world] for cut in cuts)
-        taught = [any(e.distilled for e in part) for part in everyones]
+        taught = [any(any(e.distilled) for e in part) for part in everyones]
         return [self._batch([mine[i] for i in cut], has) for cut, has in zip(cuts, taught, strict=True)]
 
     def _epoch(self, number: int) -> np.ndarray:
@@ -167,35 +180,55 @@ class TurnBatches(Dataset[list[TurnBatch]]):
             offset += n
         return np.random.default_rng([self.plan.seed, 0, number]).permutation(np.concatenate(parts))
 
-    def _example(self, index: int) -> _Example:
-        source, turn = self._turns[index]
-        prosody = self._stores[source][turn.prosody] if turn.prosody is not None else None
-        answer = self._slm.answer(turn)[: self.plan.max_answer]
-        return _Example(turn, self._slm.prompt(turn, prosody), answer, self._with_teacher and turn.task == DISTILLATION)
+    def _conversation(self, step: int) -> int:
+        """How many turns follow one another in an update: any number that shares its turns evenly."""
+        turns = self.plan.global_batch // self._world
+        sizes = [size for size in range(1, self.plan.conversation + 1) if turns % size == 0]
+        return int(np.random.default_rng([self.plan.seed, step]).choice(sizes)) if len(sizes) > 1 else 1
+
+    def _example(self, indices: list[int]) -> _Example:
+        drawn = [self._turns[index] for index in indices]
+        turns = [turn for _, turn in drawn]
+        prosody = [self._stores[s][turn.prosody] if turn.prosody is not None else None for s, turn in drawn]
+        answers = [self._slm.answer(turn)[: self.plan.max_answer] for turn in turns]
+        distilled = [self._with_teacher and turn.task == DISTILLATION for turn in turns]
+        return _Example(turns, *self._slm.conversation(turns, prosody), answers, distilled)
 
     def _batch(self, examples: list[_Example], taught: bool) -> TurnBatch:
-        lengths = torch.tensor([len(e.answer) for e in examples])
+        answers = [answer for e in examples for answer in e.answers]
+        lengths = torch.tensor([len(answer) for answer in answers])
         owners = torch.repeat_interleave(lengths)
-        as_text = [(self._slm.prompt(e.turn, None), e.answer) for e in examples if e.distilled]
+        as_text = [self._as_text(e) for e in examples if any(e.distilled)]
         if taught and not as_text:
             # A teacher whose weights are shared is run by all processes or by none: here for nothing.
-            as_text = [(self._slm.prompt(examples[0].turn, None), [])]
+            as_text = [replace(self._as_text(examples[0]), starts=[], answers=[])]
         return TurnBatch(
-            student=_questioned([(e.prompt, e.answer) for e in examples]),
-            labels=torch.tensor([token for e in examples for token in e.answer]),
+            student=_questioned(examples),
+            labels=torch.tensor([token for answer in answers for token in answer]),
             weights=(1 / lengths)[owners],
             owners=owners,
-            distilled=torch.tensor([e.distilled for e in examples])[owners],
-            tasks=[e.turn.task for e in examples],
+            distilled=torch.tensor([distilled for e in examples for distilled in e.distilled])[owners],
+            tasks=[turn.task for e in examples for turn in e.turns],
             n_turns=self.plan.global_batch // self._world,
             teacher=_questioned(as_text) if as_text else None,
         )
 
+    def _as_text(self, example: _Example) -> _Example:
+        """What a teacher reads: only the distilled turns' answers are asked for."""
+        prompt, starts = self._slm.conversation(example.turns, [None] * len(example.turns))
+        taught = [i for i, distilled in enumerate(example.distilled) if distilled]
+        return replace(
+            example, prompt=prompt, starts=[starts[i] for i in taught], answers=[example.answers[i] for i in taught]
+        )
 
-def _questioned(pairs: list[tuple[list[Segment], list[int]]]) -> Questioned:
-    # An answer's last token foretells nothing that is scored.
-    packed = pack([[*prompt, TextSpan(tuple(answer[:-1]))] for prompt, answer in pairs])
+
+def _questioned(examples: list[_Example]) -> Questioned:
+    packed = pack([e.read for e in examples])
     length = packed.ids.shape[1]
-    starts = [row * length + n_positions(prompt) - 1 for row, (prompt, _) in enumerate(pairs)]
-    places = [start + i for start, (_, answer) in zip(starts, pairs, strict=True) for i in range(len(answer))]
+    places: list[int] = []
+    for row, e in enumerate(examples):
+        for start, answer in zip(e.starts, e.answers, strict=True):
+            if packed.ids[row, start : start + len(answer) - 1].tolist() != answer[:-1]:
+                raise TrainingError(f"the chat template does not repeat the answer to {e.turns[0].id} as it was given")
+            places += range(row * length + start - 1, row * length + start - 1 + len(answer))
     return Questioned(packed, torch.tensor(places, dtype=torch.long))
