@@ -22,6 +22,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="letter",
         help="multiple choice is answered: B. Sad, or: Sad.",
     )
+    parser.add_argument(
+        "--voice-alone",
+        action="store_true",
+        help="leave the words out of the turns, and describe a voice in no more words than needed: what a small LLM "
+        "learns to hear by, at half the cost",
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="a random choice of so many clips")
     parser.add_argument("--seed", type=int, default=0)
     hearing.configure(parser)
@@ -39,7 +45,14 @@ def run(args: argparse.Namespace) -> int:
     if args.limit is not None and args.limit < len(clips):
         clips = random.Random(args.seed).sample(clips, args.limit)
     asked = ask(
-        clips, args.attributes, split=args.split, per_clip=args.per_clip, seed=args.seed, choose_by=args.choose_by
+        clips,
+        args.attributes,
+        split=args.split,
+        per_clip=args.per_clip,
+        seed=args.seed,
+        choose_by=args.choose_by,
+        briefly=args.voice_alone,
     )
-    report(args.out, record(args.manifest, clips, asked, args.out, hearing.load(args)))
+    heard = hearing.load(args)
+    report(args.out, record(args.manifest, clips, asked, args.out, heard, transcripts=not args.voice_alone))
     return 0

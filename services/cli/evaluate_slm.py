@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # the command line must stay instant
 SYSTEMS = ("text", "cascade", "textpro", "typed")
 OF_BASE = ("text", "cascade")
 FORMATS = ("continuation", "letter")
+MEASURES = ("likelihood", "generated", "tone", "facts")
 FORGETTING_TEXTS = 100
 
 
@@ -43,6 +44,14 @@ def add(measures: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     voice = measures.add_parser("paralinguistic", help="questions about the voice, and the exchange test (paper 4.2.3)")
     voice.add_argument("--turns", type=Path, required=True, help="folder that `textpro data paralinguistic` made")
     voice.add_argument("--facts", type=Path, metavar="MANIFEST", help="spoken questions: does their answer stay?")
+    voice.add_argument(
+        "--measure",
+        nargs="+",
+        choices=MEASURES,
+        default=MEASURES,
+        help="likelihood: is the right option the likeliest; generated: does the answer name it; tone: does the answer "
+        "follow another clip's prosody; facts: does theirs stay (default: all, facts if there are --facts)",
+    )
     voice.set_defaults(run=run_paralinguistic)
     for parser in (gap, voice):
         _add_common(parser)
@@ -117,15 +126,20 @@ def run_paralinguistic(args: argparse.Namespace) -> int:
     from textpro.evaluation import exchange, paralinguistic, report
     from textpro.evaluation.modality_gap import listen
     from textpro.evaluation.multiple_choice import decide
-    from textpro.evaluation.results import Answers
+    from textpro.evaluation.results import Answers, Outcome
 
     bundle = Bundle.load(args.bundle)
     name = args.name or bundle.config.name
     slm = _slm(args, bundle)
     cases = paralinguistic.cases(args.turns)[: args.limit]
-    outcomes = {report.LIKELIHOOD: decide(slm, cases), report.GENERATED: paralinguistic.say(slm, cases)}
-    outcomes[report.TONE] = decide(slm, exchange.exchanged(cases))
-    if args.facts is not None:
+    outcomes: dict[str, list[Outcome]] = {}
+    if "likelihood" in args.measure:
+        outcomes[report.LIKELIHOOD] = decide(slm, cases)
+    if "generated" in args.measure:
+        outcomes[report.GENERATED] = paralinguistic.say(slm, cases)
+    if "tone" in args.measure:
+        outcomes[report.TONE] = decide(slm, exchange.exchanged(cases))
+    if "facts" in args.measure and args.facts is not None:
         voices = [case.prosody for case in cases if case.prosody is not None]
         heard = listen(args.facts, hearing.load(args), limit=args.limit)
         outcomes[report.FACTS] = exchange.facts(slm, heard, voices)

@@ -75,6 +75,13 @@ def _configure_recipe(group: argparse._ArgumentGroup, lr: str) -> None:
     group.add_argument("--global-batch", type=int, default=64, metavar="TURNS", help="an update (the paper's: 1,024)")
     group.add_argument("--alpha", type=float, default=0.0, help="share of KL in the distilled turns' loss (default: 0)")
     group.add_argument("--tau", type=float, default=1.0, help="temperature of KL (default: %(default)s)")
+    group.add_argument(
+        "--conversation",
+        type=int,
+        default=1,
+        metavar="TURNS",
+        help="join up to so many of an update's turns to conversations (default: each turn is one)",
+    )
     group.add_argument("--layout", choices=("global", "interleaved"), help="(default: the bundle's)")
     group.add_argument("--max-answer", type=int, default=512, metavar="TOKENS", help="longer ones are cut")
     group.add_argument("--seed", type=int, default=0)
@@ -167,7 +174,7 @@ def _prepare(args: argparse.Namespace, accelerator: "Accelerator") -> _Job:
     llm = args.llm or bundle.config.llm or "embedded"
     base = resolve_llm(llm, EncoderSettings.load().cache)
     slm = _student(args, bundle, (bundle.llm_path if args.full else None) or base)
-    plan = TurnPlan(args.global_batch, args.positions, args.max_answer, args.seed)
+    plan = TurnPlan(args.global_batch, args.positions, args.max_answer, args.seed, args.conversation)
     rank, world = accelerator.process_index, accelerator.num_processes
     sources = [_source(text) for text in args.turns]
     batches = TurnBatches(sources, slm, plan, with_teacher=args.alpha > 0, rank=rank, world=world)

@@ -48,6 +48,17 @@ def test_the_right_answer_is_the_label_of_the_clip() -> None:
             assert not asked.options or asked.label in asked.options
 
 
+def test_a_brief_answer_is_the_label_or_the_description_alone() -> None:
+    brief = ask(CLIPS, ["style", "caption"], split="train", per_clip=2, seed=3, briefly=True)
+    for asked in brief:
+        if kind(asked) == "open" and asked.task == "style":
+            assert asked.answer == f"{asked.label[0].upper()}{asked.label[1:]}."
+        elif asked.task == "caption":
+            assert asked.answer.startswith(("A ", "An "))
+            assert asked.answer.endswith(".")
+    assert {asked.task for asked in brief} == {"style", "caption"}
+
+
 def test_each_answer_to_a_question_is_right_equally_often() -> None:
     counts: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     for asked in ask(clips(600, style=[9, 1, 3, 2, 2], accent=[5, 1, 1, 1, 1]), split="train", per_clip=2, seed=0):

@@ -177,6 +177,18 @@ def test_recorded_clips_are_asked_with_their_own_prosody(
     assert by_clip <= {(one.clip, one.question, one.answer) for one in asked}
 
 
+def test_a_voice_alone_has_its_prosody_and_no_words(
+    labelled: tuple[Path, list[Clip]], decoder: SpeechDecoder, tmp_path: Path
+) -> None:
+    path, clips = labelled
+    asked = ask(clips, split="train", per_clip=1, seed=0)
+    record(path, clips, asked, tmp_path / "alone", decoder, transcripts=False)
+    record(path, clips, asked, tmp_path / "spoken", decoder)
+    alone, spoken = turns.read(tmp_path / "alone"), turns.read(tmp_path / "spoken")
+    assert alone == [dataclasses.replace(turn, transcript="") for turn in spoken]
+    assert any(turn.transcript for turn in spoken)
+
+
 def test_an_interrupted_recording_goes_on_to_the_same_folder(
     labelled: tuple[Path, list[Clip]], decoder: SpeechDecoder, tmp_path: Path
 ) -> None:

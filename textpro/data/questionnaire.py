@@ -54,12 +54,14 @@ def ask(
     per_clip: int,
     seed: int,
     choose_by: Choosing = "letter",
+    briefly: bool = False,
 ) -> list[Asked]:
     """Questions about the attributes named (default: all that the clips' labels tell), in the order of the clips.
 
     per_clip: how many on average, all attributes together. Clips whose sentence is itself a question of the split are
     asked no other one; those of the other split's questions are left out. The same seed asks the same.
     choose_by: whether multiple choice is answered `B. Sad` or `Sad.`; a small LLM can't tie a letter to its meaning.
+    briefly: what is open is answered by the bare label or description (`A calm woman.`), in no sentence.
     Raises ParalinguisticError for an attribute that does not exist or of which the clips show less than two labels.
     """
     chosen = [attribute(name) for name in dict.fromkeys(attribute(name).name for name in names)]
@@ -70,7 +72,7 @@ def ask(
         raise ParalinguisticError(f"no question about {', '.join(missing)}: it needs clips with two labels of {keys}")
     asked: list[Asked] = []
     for name, labels in told.items():
-        one = _Interview(attribute(name), clips, labels, split, per_clip, choose_by, Random(f"{seed}/{name}"))
+        one = _Interview(attribute(name), clips, labels, split, per_clip, choose_by, briefly, Random(f"{seed}/{name}"))
         asked += itertools.chain(one.typed(1 / len(told)), one.aloud())
     return sorted(asked, key=lambda one: one.clip)
 
@@ -102,12 +104,13 @@ class _Interview:
         split: Split,
         per_clip: int,
         choose_by: Choosing,
+        briefly: bool,
         rng: Random,
     ) -> None:
         self._about, self._clips, self._labels = about, clips, labels
         self._split: Split = split
         self._choose_by: Choosing = choose_by
-        self._per_clip, self._rng = per_clip, rng
+        self._per_clip, self._briefly, self._rng = per_clip, briefly, rng
         self._names = sorted(set(labels.values())) if about.labels else [""]
 
     def typed(self, share: float) -> Iterator[Asked]:
@@ -170,7 +173,7 @@ class _Interview:
 
     def _open(self, i: int, question: str) -> Asked:
         label = self._labels[i]
-        answer = self._about.say(self._rng.choice(self._about.answers), label)
+        answer = option_alone(label) if self._briefly else self._about.say(self._rng.choice(self._about.answers), label)
         if self._about.labels:
             return Asked(i, self._about.name, question, answer, label=label)
         own = self._about.label_of(self._clips[i].labels)

@@ -102,14 +102,20 @@ def record(
     out: Path,
     decoder: SpeechDecoder,
     *,
+    transcripts: bool = True,
     shard: int = SHARD,
 ) -> Counter[str]:
     """Writes the questions to a manifest's clips as turns, as `distill` does. asked: in the order of the clips.
+    transcripts: whether a turn has the words besides the voice.
 
     Raises TurnsError, AudioError for a recording that can't be read, OSError for one that is not there.
     """
     content = _digest((clips[one.clip].id, one) for one in asked)
-    run = ShardedRun(out, {"task": "paralinguistic", "bundle": decoder.fingerprint, "content": content}, size=shard)
+    run = ShardedRun(
+        out,
+        {"task": "paralinguistic", "bundle": decoder.fingerprint, "content": content, "transcripts": transcripts},
+        size=shard,
+    )
     by_clip = [(clips[i], list(some)) for i, some in itertools.groupby(asked, key=lambda one: one.clip)]
     for number, chosen in run.shards(by_clip):
         heard = hear(decoder, [read_pcm(resolve(manifest, clip)) for clip, _ in chosen])
@@ -118,15 +124,14 @@ def record(
         for (clip, questions), found in zip(chosen, heard, strict=True):
             if found is not None:
                 prosody[clip.id] = found.prosody
-                turns += [
-                    _turn(one, f"{clip.id}#{n}", found, place(number, clip.id)) for n, one in enumerate(questions)
-                ]
+                text = found.text if transcripts else ""
+                turns += [_turn(one, f"{clip.id}#{n}", text, place(number, clip.id)) for n, one in enumerate(questions)]
         run.add(number, turns, prosody, Counter({NO_TRANSCRIPT: len(chosen) - len(prosody)}))
     return run.dropped
 
 
-def _turn(one: Asked, id: str, heard: Heard, where: str) -> Turn:
-    return Turn(id, one.task, heard.text, one.answer, one.question, where, one.options, one.label)
+def _turn(one: Asked, id: str, transcript: str, where: str) -> Turn:
+    return Turn(id, one.task, transcript, one.answer, one.question, where, one.options, one.label)
 
 
 def _digest(items: Iterable[object]) -> str:
