@@ -11,11 +11,11 @@ TEXTPRO=${TEXTPRO:-$PWD/.venv/bin/textpro}
 OUT=${OUT:-$PWD/out/embedded}
 EAR=${EAR:-$OUT/ear} PAPER=${PAPER:-$OUT/mel_5/bundle} NO_MEL=${NO_MEL:-$OUT/mel_0/bundle}
 SEEDS=${SEEDS:-0 1 2}
-SYSTEMS=${SYSTEMS:-global interleaved no_distillation no_paralinguistic paper no_mel}
+SYSTEMS=${SYSTEMS:-global no_distillation no_paralinguistic paper no_mel interleaved}
 VOICES=${VOICES:-10000} ASKING=${ASKING:-3500} CHATS=${CHATS:-3000}
-TESTS=${TESTS:-1000} QUIZ=${QUIZ:-554}
-ALIGN_STEPS=${ALIGN_STEPS:-100} JOINT_STEPS=${JOINT_STEPS:-1000}
-BATCH=${BATCH:-16} PROCESSES=${PROCESSES:-2}
+TESTS=${TESTS:-1300} QUIZ=${QUIZ:-554}
+ALIGN_STEPS=${ALIGN_STEPS:-20} LISTEN_STEPS=${LISTEN_STEPS:-240} JOINT_STEPS=${JOINT_STEPS:-220}
+BATCH=${BATCH:-16} PROCESSES=${PROCESSES:-2} DTYPE=${DTYPE:-bfloat16}
 DATA=$OUT/voices RESULTS=$OUT/results
 export OMP_NUM_THREADS=1
 mkdir -p "$DATA" "$RESULTS"
@@ -34,9 +34,9 @@ delivery=(--flite-share 0.05 --styles neutral calm excited sad angry --ages adul
 hear() { # EAR BUNDLE
   local heard=$DATA/$1 by=(--bundle "$2" --beam-size 1) words=(--choose-by words)
   [[ ! -e $heard/done ]] || return 0
-  # A caption tells all of a voice at once: a small LLM learns to hear by captions several times as fast as by questions.
-  "$TEXTPRO" data paralinguistic --manifest "$DATA/train/manifest.jsonl" --out "$heard/captions" \
-    --attributes caption "${by[@]}"
+  # A caption tells all of a voice at once: by captions a small LLM learns to hear several times as fast.
+  "$TEXTPRO" data paralinguistic --manifest "$DATA/train/manifest.jsonl" --out "$heard/captions" --per-clip 1 \
+    --attributes caption --voice-alone "${by[@]}"
   "$TEXTPRO" data paralinguistic --manifest "$DATA/train/manifest.jsonl" --out "$heard/voices" --per-clip 1 \
     "${words[@]}" "${about[@]}" "${by[@]}"
   "$TEXTPRO" data paralinguistic --manifest "$DATA/asking/manifest.jsonl" --out "$heard/asking" --per-clip 1 \
@@ -44,40 +44,74 @@ hear() { # EAR BUNDLE
   "$TEXTPRO" data paralinguistic --manifest "$DATA/test/manifest.jsonl" --out "$heard/test" --split test \
     "${words[@]}" "${about[@]}" "${by[@]}"
   "$TEXTPRO" data distill --sentences "$CHATS" --seed 5 --out "$heard/chat" --answers "$DATA/answers.jsonl" \
-    --max-tokens 48 --dtype bfloat16 "${by[@]}"
+    --max-tokens 48 --dtype "$DTYPE" "${by[@]}"
   touch "$heard/done"
 }
 
-# Both stages of a system on some of the turns, and what it is worth.
-train() { # SYSTEM NAME EAR BUNDLE LAYOUT TURNS…
-  local system=$1 name=$2 ear=$3 heard=$DATA/$3 bundle=$4 layout=$5 seed run turns=(); shift 5
+# A stage of training on some of the turns. What was trained is not trained again.
+stage() { # align|joint FROM OUT STEPS TURNS… [-- OPTIONS…]
+  local command=$1 from=$2 out=$3 steps=$4 turns=(); shift 4
+  while [[ $# -gt 0 && $1 != -- ]]; do turns+=(--turns "$heard/$1"); shift; done
+  shift
+  [[ ! -e $out/bundle/textpro.json ]] || return 0
+  "$TEXTPRO" train "$command" --bundle "$from" --llm embedded --out "$out" --steps "$steps" "${turns[@]}" \
+    --layout "$layout" --global-batch "$BATCH" --positions 600 --processes "$PROCESSES" --seed "$seed" "$@"
+}
+
+# First the projector alone, then the LLM with it, on captions of the voice alone. What differs only afterwards shares it.
+listen() { # BUNDLE -> $start
+  start=$OUT/slm/$ear-$layout-$seed
+  stage align "$1" "$start/align" "$ALIGN_STEPS" captions --
+  stage joint "$start/align/bundle" "$start/listen" "$LISTEN_STEPS" captions -- --lr 2e-3 --warmup 20
+  start=$start/listen/bundle
+}
+
+# A system that has not heard a voice described: its projector learns from conversation.
+converse() { # BUNDLE -> $start
+  start=$OUT/slm/$system-$seed/align/bundle
+  stage align "$1" "${start%/bundle}" "$ALIGN_STEPS" chat --
+}
+
+# A system: what it begins with, then all that it shall do; and what it is worth.
+train() { # SYSTEM NAME EAR BUNDLE LAYOUT listen|converse STEPS TURNS…
+  local system=$1 name=$2 ear=$3 bundle=$4 layout=$5 begin=$6 steps=$7 heard=$DATA/$3 start; shift 7
   [[ " $SYSTEMS " == *" $system "* ]] || return 0
+  local out=$OUT/slm/$system-$seed/joint
+  echo "== $name, seed $seed"
   hear "$ear" "$bundle"
-  for turn in "$@"; do turns+=(--turns "$heard/$turn"); done
-  for seed in $SEEDS; do
-    echo "== $name, seed $seed"
-    run=$OUT/slm/$system-$seed
-    local both=("${turns[@]}" --layout "$layout" --global-batch "$BATCH" --positions 600 --processes "$PROCESSES")
-    both+=(--seed "$seed")
-    "$TEXTPRO" train align --bundle "$bundle" --llm embedded --out "$run/align" --steps "$ALIGN_STEPS" "${both[@]}"
-    "$TEXTPRO" train joint --bundle "$run/align/bundle" --out "$run/joint" --steps "$JOINT_STEPS" --lr 1e-3 \
-      --warmup 30 "${both[@]}"
-    local measured=(--bundle "$run/joint/bundle" --name "$name" --seed "$seed")
+  "$begin" "$bundle"
+  stage joint "$start" "$out" "$steps" "$@" -- --lr 1e-3 --warmup 20 --conversation 2 --alpha 0.8
+  local measured=(--bundle "$out/bundle" --name "$name" --seed "$seed" --dtype "$DTYPE")
+  [[ -e $RESULTS/gap-$system-$seed.json ]] ||
     "$TEXTPRO" evaluate modality-gap "${measured[@]}" --speech "$DATA/quiz/manifest.jsonl" --system textpro typed \
-      --forgetting --json "$RESULTS/gap-$system-$seed.json"
-    "$TEXTPRO" evaluate paralinguistic "${measured[@]}" --turns "$heard/test" --facts "$DATA/quiz/manifest.jsonl" \
+      --format continuation --forgetting --json "$RESULTS/gap-$system-$seed.json"
+  [[ -e $RESULTS/voice-$system-$seed.json ]] ||
+    "$TEXTPRO" evaluate paralinguistic "${measured[@]}" --turns "$heard/test" --measure likelihood \
       --json "$RESULTS/voice-$system-$seed.json"
-  done
 }
 
 echo "== the text LLM and the cascade"
-"$TEXTPRO" evaluate modality-gap --bundle "$EAR" --speech "$DATA/quiz/manifest.jsonl" --json "$RESULTS/gap-base.json"
+[[ -e $RESULTS/gap-base.json ]] ||
+  "$TEXTPRO" evaluate modality-gap --bundle "$EAR" --speech "$DATA/quiz/manifest.jsonl" --format continuation \
+    --dtype "$DTYPE" --json "$RESULTS/gap-base.json"
 
-train global "TextPro" ear "$EAR" global captions voices asking chat
-train interleaved "TextPro 5:1" ear "$EAR" interleaved captions voices asking chat
-train no_distillation "without distillation" ear "$EAR" global captions voices asking
-train no_paralinguistic "without paralinguistic data" ear "$EAR" global chat
-train paper "TextPro, tap of the paper" paper "$PAPER" global captions voices asking chat
-train no_mel "the same without reconstruction" no_mel "$NO_MEL" global captions voices asking chat
+# An ablation leaves turns out, and the updates that they would fill.
+asked=(captions:0.2 voices asking) taught=(chat:1.5)
+chat_steps=$((JOINT_STEPS * 3 * CHATS / (2 * VOICES + 2 * ASKING + 3 * CHATS) + 1))
+asked_steps=$((JOINT_STEPS - chat_steps + 1))
+for seed in $SEEDS; do
+  train global "TextPro" ear "$EAR" global listen "$JOINT_STEPS" "${asked[@]}" "${taught[@]}"
+  train no_distillation "without distillation" ear "$EAR" global listen "$asked_steps" "${asked[@]}"
+  train no_paralinguistic "without paralinguistic data" ear "$EAR" global converse "$chat_steps" "${taught[@]}"
+  train paper "TextPro, tap of the paper" paper "$PAPER" global listen "$JOINT_STEPS" "${asked[@]}" "${taught[@]}"
+  train no_mel "the same without reconstruction" no_mel "$NO_MEL" global listen "$JOINT_STEPS" "${asked[@]}" "${taught[@]}"
+  train interleaved "TextPro 5:1" ear "$EAR" interleaved listen "$JOINT_STEPS" "${asked[@]}" "${taught[@]}"
+done
+
+echo "== what ships, in full: in its own words, and the proof by exchange"
+[[ " $SYSTEMS " != *" global "* || -e $RESULTS/exchange.json ]] ||
+  "$TEXTPRO" evaluate paralinguistic --bundle "$OUT/slm/global-${SEEDS%% *}/joint/bundle" --name TextPro \
+    --dtype "$DTYPE" --turns "$DATA/ear/test" --facts "$DATA/quiz/manifest.jsonl" --measure generated tone facts \
+    --json "$RESULTS/exchange.json"
 
 "$TEXTPRO" report "$RESULTS"
