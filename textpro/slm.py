@@ -159,31 +159,32 @@ class TextProSLM(nn.Module):
 
         Options of one question are cheap when they pass the same prompt object: what they share is read once.
         """
-        # A continuation's last token is never read, so options of one token need no branch.
-        trunks = list({id(prompt): prompt for prompt in prompts}.values())
-        of_trunk = {id(trunk): k for k, trunk in enumerate(trunks)}
-        branches: list[dict[tuple[int, ...], None]] = [{} for _ in trunks]
-        for prompt, continuation in zip(prompts, continuations, strict=True):
-            branches[of_trunk[id(prompt)]].setdefault(tuple(continuation[:-1]))
-        totals = torch.zeros(len(prompts))
+        of_prompt: dict[int, list[int]] = {}
+        for i, prompt in enumerate(prompts):
+            of_prompt.setdefault(id(prompt), []).append(i)
+        trees = list(of_prompt.values())
+        trunks = [prompts[tree[0]] for tree in trees]
+        # A continuation's last token is never read, so options of one token have one and the same branch, without any.
+        branches = [list(dict.fromkeys(tuple(continuations[i][:-1]) for i in tree)) for tree in trees]
         lengths = [n_positions(t) + sum(map(len, of)) for t, of in zip(trunks, branches, strict=True)]
+        totals = torch.zeros(len(prompts))
         for batch in buckets(lengths, self._positions):
-            packed = pack_tree([trunks[k] for k in batch], [list(branches[k]) for k in batch]).to(self.llm.device)
-            spans: dict[tuple[int, tuple[int, ...]], list[int]] = {}  # the places that foretell a continuation's tokens
+            packed = pack_tree([trunks[k] for k in batch], [branches[k] for k in batch]).to(self.llm.device)
+            spans: dict[int, list[int]] = {}  # continuation -> the places that foretell its tokens
             for row, k in enumerate(batch):
-                start = row * packed.ids.shape[1] + n_positions(trunks[k])
-                at = start
-                for branch in branches[k]:
-                    spans[k, branch] = [start - 1, *range(at, at + len(branch))]
-                    at += len(branch)
+                root = row * packed.ids.shape[1] + n_positions(trunks[k])
+                starts = dict(zip(branches[k], itertools.accumulate(map(len, branches[k]), initial=root), strict=False))
+                for i in trees[k]:
+                    if continuations[i]:
+                        start = starts[tuple(continuations[i][:-1])]
+                        spans[i] = [root - 1, *range(start, start + len(continuations[i]) - 1)]
+            if not spans:  # nothing but empty continuations
+                continue
             places = torch.tensor(list(itertools.chain.from_iterable(spans.values())), device=self.llm.device)
             scores = self(packed, places).float().log_softmax(-1).split([len(span) for span in spans.values()])
-            found = dict(zip(spans, scores, strict=True))
-            for i, (prompt, continuation) in enumerate(zip(prompts, continuations, strict=True)):
-                score = found.get((of_trunk[id(prompt)], tuple(continuation[:-1])))
-                if score is not None and continuation:
-                    tokens = torch.tensor(continuation, device=score.device)[:, None]
-                    totals[i] = score.gather(1, tokens).sum().cpu()
+            for i, score in zip(spans, scores, strict=True):
+                tokens = torch.tensor(continuations[i], device=score.device)[:, None]
+                totals[i] = score.gather(1, tokens).sum().cpu()
         return totals
 
     def generate(self, prompts: Sequence[list[Segment]], max_tokens: int) -> list[str]:
