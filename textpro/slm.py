@@ -21,8 +21,9 @@ from textpro.packing import Packed, buckets, pack, pack_tree
 from textpro.projector import Projector
 from textpro.prompt import ChatTemplate, Segment, n_positions, spoken
 
-POSITIONS = {"cpu": 1024}  # padded, of one batch when evaluating; a CPU is faster while its caches hold a layer
-POSITIONS_ELSEWHERE = 8192
+POSITIONS = 8192  # padded, of one batch when evaluating
+ATTENTION_ON_CPU = "eager"  # the fastest there for turns this short
+POSITIONS_ON_CPU = 1024  # a CPU is faster while its caches hold a layer
 
 
 class TextProSLM(nn.Module):
@@ -64,8 +65,7 @@ class TextProSLM(nn.Module):
         """A bundle as it is served, its adapter merged in. llm: another LLM's name. Raises BundleError."""
         path = bundle_llm(bundle, cache, name=llm)
         projector = Projector.load(bundle.projector_path) if bundle.projector_path is not None else None
-        # Attention written out is the fastest on a CPU for turns this short.
-        attention = "eager" if torch.device(device).type == "cpu" else None
+        attention = ATTENTION_ON_CPU if torch.device(device).type == "cpu" else None
         model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=attention)
         tokenizer = AutoTokenizer.from_pretrained(path)
         config = bundle.config
@@ -228,7 +228,7 @@ class TextProSLM(nn.Module):
 
     @property
     def _positions(self) -> int:
-        return POSITIONS.get(self.llm.device.type, POSITIONS_ELSEWHERE)
+        return POSITIONS_ON_CPU if self.llm.device.type == "cpu" else POSITIONS
 
     def _end_ids(self) -> set[int]:
         """As the engines stop: at the ends the model names, else at the tokenizer's."""

@@ -22,7 +22,7 @@ from transformers.models.whisper.modeling_whisper import WhisperDecoder, Whisper
 
 from textpro.bundle import Bundle
 from textpro.errors import BundleError
-from textpro.whisperpro import decoder_states, encode_by, spans
+from textpro.whisperpro import decoder_states, encode_with_states, spans
 
 CT2_TYPES = {
     "float16": DataType.float16,
@@ -126,7 +126,7 @@ class EncoderTap(ProsodyTap):
 
     @torch.inference_mode()
     def encode(self, mel: np.ndarray) -> Encoded:
-        memory, states = encode_by(self._encoder, torch.from_numpy(mel).to(self._encoder.device), self._layer)
+        memory, states = encode_with_states(self._encoder, torch.from_numpy(mel).to(self._encoder.device), self._layer)
         # On a GPU the two libraries share an array by the CUDA array interface, on a CPU by NumPy's.
         view = StorageView.from_array(memory if memory.is_cuda else memory.numpy())
         return Encoded(view if view.dtype == self._memory_type else view.to(self._memory_type), states)

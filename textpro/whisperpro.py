@@ -49,7 +49,7 @@ def encoder_states(encoder: WhisperEncoder, mel: Tensor, *, layers: slice, state
     return x
 
 
-def encode_by(encoder: WhisperEncoder, mel: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+def encode_with_states(encoder: WhisperEncoder, mel: Tensor, layer: int) -> tuple[Tensor, Tensor]:
     """The encoder's output and the raw states after a layer on its way: mel (B, n_mels, T) -> twice (B, E, W)."""
     below = encoder_states(encoder, mel, layers=slice(layer))
     above = encoder_states(encoder, mel, layers=slice(layer, None), states=below)
@@ -118,7 +118,7 @@ class WhisperPro(nn.Module):
         encoder, decoder, layer = self.whisper.model.encoder, self.whisper.model.decoder, self.config.prosody_layer
         below = None
         if memory is None:
-            memory, below = encode_by(encoder, mel, layer)
+            memory, below = encode_with_states(encoder, mel, layer)
         states = decoder_states(decoder, tokens, memory, layers=slice(None, layer))
         top = decoder_states(decoder, tokens, memory, layers=slice(layer, None), states=states)
         logits = self.whisper.proj_out(decoder.layer_norm(top))

@@ -15,7 +15,7 @@ from textpro.audio import FRAMES_PER_WINDOW, HOP_LENGTH, log_mel, n_states
 from textpro.bundle import Bundle, load_training
 from textpro.decoding import DecodingOptions, padded_frames
 from textpro.vocabulary import ENGLISH, Vocabulary
-from textpro.whisperpro import Speech, decoder_states, encode_by, spans
+from textpro.whisperpro import Speech, decoder_states, encode_with_states, spans
 
 
 class Transcriber(Protocol):
@@ -78,7 +78,7 @@ class TorchWhisper:
         n_samples = HOP_LENGTH * (padded_frames(len(samples)) if self._variable else FRAMES_PER_WINDOW)
         padded = np.pad(samples[:n_samples], (0, max(0, n_samples - len(samples))))
         mel = torch.from_numpy(log_mel(padded, whisper.config.num_mel_bins))[None]
-        memory, below = encode_by(encoder, mel, layer)
+        memory, below = encode_with_states(encoder, mel, layer)
         prompt = words.prompt(ENGLISH)
         written = whisper.generate(
             encoder_outputs=BaseModelOutput(last_hidden_state=cast(torch.FloatTensor, memory)),

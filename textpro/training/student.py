@@ -11,7 +11,7 @@ from textpro.bundle import CONFIG_FILE, Bundle
 from textpro.config import BundleConfig, Layout
 from textpro.errors import TrainingError
 from textpro.projector import Projector
-from textpro.slm import TextProSLM
+from textpro.slm import ATTENTION_ON_CPU, TextProSLM
 
 
 def load_student(
@@ -23,7 +23,7 @@ def load_student(
     """
     llm = AutoModelForCausalLM.from_pretrained(model, dtype="auto" if dtype is None else dtype)
     if not torch.cuda.is_available():
-        llm.set_attn_implementation("eager")  # the fastest on a CPU for turns this short
+        llm.set_attn_implementation(ATTENTION_ON_CPU)
     if recompute:
         llm.gradient_checkpointing_enable({"use_reentrant": False})
     return TextProSLM(llm, AutoTokenizer.from_pretrained(model), None, layout=layout, ratio=ratio)
