@@ -263,7 +263,7 @@ def _full(job: _Job) -> Trained:
 
 
 def _export(job: _Job, step: int, save_llm: "Callable[[Path], None] | None") -> None:
-    from textpro.training.projector import StandardisedProjector
+    from textpro.training.projector import WhitenedProjector
     from textpro.training.sharded import whole_weights
     from textpro.training.student import save_student
 
@@ -281,5 +281,5 @@ def _export(job: _Job, step: int, save_llm: "Callable[[Path], None] | None") -> 
         llm=job.llm,
         made_from=old.made_from | made_from,
     )
-    made = save_student(job.bundle, job.args.out / "bundle", config, StandardisedProjector.restored(weights), save_llm)
+    made = save_student(job.bundle, job.args.out / "bundle", config, WhitenedProjector.restored(weights), save_llm)
     print(made.path)

@@ -64,7 +64,7 @@ def test_all_weights_move_and_one_batch_overfits(tiny_llm: Path, voices: Path, t
     run = stage(60, 2e-2)
     joint_full(slm, None, batches, tmp_path, run, ACCELERATOR, dtype=torch.float32)
     still = {name for name, value in slm.state_dict().items() if torch.equal(value, before[name])}
-    assert still == {"projector.mean", "projector.deviation"}
+    assert still == {"projector.mean", "projector.whitening"}
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["ce_gender"] < 0.1 * rows[0]["ce_gender"]
 

@@ -1,7 +1,8 @@
-"""The projector as it is trained: on standardised prosody, its output as large as the LLM's own embeddings.
+"""The projector as it is trained: on whitened prosody, its output as large as the LLM's own embeddings.
 
-A decoder's states have a few values far larger than the rest, and an output far from the embeddings' size drowns the
-text; without both cares a projector hardly learns. What is saved is the plain projector of the paper.
+A Whisper's states have a few values far larger than the rest, and much of the voice, its accent first, lies where they
+vary little; an output far from the embeddings' size drowns the text. Without these cares a projector hardly learns.
+What is saved is the plain projector of the paper.
 
 Letters: R prosody rows, W Whisper width, D LLM width.
 """
@@ -18,7 +19,8 @@ from textpro.slm import TextProSLM
 from textpro.training.turn_batches import TurnBatches
 
 SMALLEST_DEVIATION = 1e-3  # of its mean square root over all values; a value that never changes is not blown up
-TURNS_MEASURED = 2048
+SHRINKAGE = 0.1  # added to the variance in each direction, where 1 is the mean: a sample tells the smallest badly
+TURNS_MEASURED = 4096
 EMBEDDINGS_MEASURED = 8192  # of the LLM's table
 
 
@@ -37,29 +39,32 @@ def attach_projector(slm: TextProSLM, batches: TurnBatches, saved: Path | None) 
     slm.projector = plain  # from here on prompts have rows
     rows = batches.prosody_rows(TURNS_MEASURED)
     if saved is not None:
-        slm.projector = StandardisedProjector.around(plain, rows)
+        slm.projector = WhitenedProjector.around(plain, rows)
     else:
-        slm.projector = StandardisedProjector.fresh(rows, table.weight.detach())
+        slm.projector = WhitenedProjector.fresh(rows, table.weight.detach())
     slm.projector.to(table.weight.device)
 
 
-class StandardisedProjector(Projector):
-    """`g((p - mean) / deviation)`: another parametrisation of the plain projector, which `folded` gives back."""
+class WhitenedProjector(Projector):
+    """`g(S (p - mean))`, S whitens: another parametrisation of the plain projector, which `folded` gives back.
+
+    S is ZCA-cor whitening (Kessy, Lewin & Strimmer 2018): of all that make values uncorrelated and of variance 1 it is
+    the one that stays closest to them, standardised.
+    """
 
     mean: Tensor
-    deviation: Tensor
+    whitening: Tensor
 
     def __init__(self, rows: Tensor, llm_width: int) -> None:
         """rows: (R, W), a sample of what it will read."""
         super().__init__(rows.shape[1], llm_width)
-        deviation = rows.float().std(dim=0, correction=0)
-        smallest = SMALLEST_DEVIATION * float(deviation.square().mean().sqrt()) or 1.0
-        self.register_buffer("mean", rows.float().mean(dim=0))
-        self.register_buffer("deviation", deviation.clamp(min=smallest))
+        mean, whitening = _whitening(rows)
+        self.register_buffer("mean", mean)
+        self.register_buffer("whitening", whitening)
 
     def forward(self, prosody: Tensor) -> Tensor:
         """prosody: (..., W) -> (..., D)."""
-        return super().forward((prosody.float() - self.mean) / self.deviation)
+        return super().forward((prosody.float() - self.mean) @ self.whitening.T)
 
     @classmethod
     @torch.no_grad()
@@ -80,7 +85,7 @@ class StandardisedProjector(Projector):
         made = cls(rows, projector.llm_width)
         made.load_state_dict(projector.state_dict(), strict=False)
         made.hidden.bias.add_(made.hidden.weight @ made.mean)
-        made.hidden.weight.mul_(made.deviation)
+        made.hidden.weight.copy_(torch.linalg.solve(made.whitening.double(), made.hidden.weight.double(), left=False))
         return made
 
     @classmethod
@@ -95,7 +100,7 @@ class StandardisedProjector(Projector):
     def folded(self) -> Projector:
         """The plain projector that does the same, float32 on the CPU."""
         plain = Projector(self.width, self.llm_width)
-        weight = self.hidden.weight.detach().float().cpu() / self.deviation.cpu()
+        weight = self.hidden.weight.detach().float().cpu() @ self.whitening.cpu()
         plain.hidden.weight.copy_(weight)
         plain.hidden.bias.copy_(self.hidden.bias.detach().float().cpu() - weight @ self.mean.cpu())
         plain.output.load_state_dict(self.output.state_dict())
@@ -104,3 +109,15 @@ class StandardisedProjector(Projector):
     def save(self, path: Path) -> None:
         """Writes the plain one."""
         self.folded().save(path)
+
+
+def _whitening(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Of a sample (R, W): its mean (W,), and S (W, W) = R^-1/2 V^-1/2 of its correlations R and variances V."""
+    rows = rows.double()
+    mean, deviation = rows.mean(dim=0), rows.std(dim=0, correction=0)
+    smallest = SMALLEST_DEVIATION * float(deviation.square().mean().sqrt()) or 1.0
+    deviation = deviation.clamp(min=smallest)
+    standardised = (rows - mean) / deviation
+    variances, directions = torch.linalg.eigh(standardised.T @ standardised / len(rows))
+    decorrelate = directions @ torch.diag((variances + SHRINKAGE).rsqrt()) @ directions.T
+    return mean.float(), (decorrelate / deviation).float()
