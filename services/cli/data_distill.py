@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from services.cli import hearing
+from services.cli import casting, hearing
 
 if TYPE_CHECKING:  # the command line must stay instant
     from textpro.data.corpora.user_text import UserText
@@ -15,7 +15,6 @@ if TYPE_CHECKING:  # the command line must stay instant
     from textpro.training.teachers import Teacher
 
 SOURCES = ("GTQ_GTA", "ASRQ_ASRA", "ASRQ_GTA")
-VOICES = ("seen", "held_out", "kokoro")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,8 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N of the texts")
     parser.add_argument("--seed", type=int, default=0, help="of sentences, voices and sampling")
-    parser.add_argument("--voices", choices=VOICES, default="seen", help="espeak-ng's and flite's, or Kokoro's")
-    parser.add_argument("--flite-share", type=float, default=0.06, help="share of the clips that flite speaks")
+    casting.configure(parser)
     parser.add_argument(
         "--source",
         choices=SOURCES,
@@ -85,16 +83,19 @@ def _texts(args: argparse.Namespace) -> "list[UserText]":
 
 
 def _jobs(args: argparse.Namespace, texts: "Sequence[UserText]") -> "list[Job]":
-    from textpro.data.kokoro import KOKORO_STYLES, KOKORO_VOICES
     from textpro.data.synthesis import plan
-    from textpro.data.voices import STYLES, voices
 
-    kokoro = args.voices == "kokoro"
-    speakers = KOKORO_VOICES if kokoro else [v for v in voices(args.voices) if args.flite_share or v.engine != "flite"]
-    sentences = [text.text for text in texts]
-    share = 0 if kokoro else args.flite_share
-    deliveries = KOKORO_STYLES if kokoro else STYLES
-    return list(plan(sentences, speakers, clips=len(texts), seed=args.seed, flite_share=share, deliveries=deliveries))
+    cast, sentences = casting.load(args), [text.text for text in texts]
+    return list(
+        plan(
+            sentences,
+            cast.voices,
+            clips=len(texts),
+            seed=args.seed,
+            flite_share=cast.flite_share,
+            deliveries=cast.styles,
+        )
+    )
 
 
 def _teacher(args: argparse.Namespace) -> "Teacher":

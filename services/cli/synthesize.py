@@ -1,11 +1,12 @@
 """Makes a corpus of synthetic speech: the project's sentences, or your own, spoken by many voices in several styles.
-Needs espeak-ng, and flite unless --flite-share is 0."""
+Needs espeak-ng, and flite unless --flite-share is 0; or Kokoro (pip install kokoro) for its voices."""
 
 import argparse
 import os
 from pathlib import Path
 
-from textpro.data.voices import AGES, STYLES, voices
+from services.cli import casting
+from textpro.data.voices import AGES, STYLES
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -14,19 +15,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for audio/ and manifest.jsonl")
     parser.add_argument("--clips", type=int, required=True, help="how many recordings to make")
     parser.add_argument("--split", choices=("train", "dev", "test"), default="train", help="which sentences are said")
-    parser.add_argument("--voices", choices=("seen", "held_out"), default="seen", help="held_out: never in training")
     parser.add_argument("--sentences", type=Path, metavar="FILE", help="say these instead, one a line")
     parser.add_argument(
         "--distinct", type=int, metavar="N", help="compose so many sentences (default: as many as clips)"
     )
-    parser.add_argument("--flite-share", type=float, default=0.06, help="share of the clips that flite speaks")
+    casting.configure(parser)
     parser.add_argument(
         "--styles",
         nargs="+",
-        default=[style.name for style in STYLES],
         choices=[style.name for style in STYLES],
         metavar="STYLE",
-        help="how it is said; one named twice is drawn twice as often (default: each once)",
+        help="how it is said; one named twice is drawn twice as often (default: each once; Kokoro is always neutral)",
     )
     parser.add_argument(
         "--ages",
@@ -52,17 +51,16 @@ def run(args: argparse.Namespace) -> int:
         sentences = [line.strip() for line in args.sentences.read_text().splitlines() if line.strip()]
     else:
         sentences = compose_split(args.distinct or args.clips, args.split, args.seed)
-    speakers = [v for v in voices(args.voices) if args.flite_share > 0 or v.engine != "flite"]
-    by_name = {style.name: style for style in STYLES}
+    cast = casting.load(args, args.styles)
     path = synthesize(
         sentences,
-        speakers,
+        cast.voices,
         args.out,
         clips=args.clips,
         seed=args.seed,
         workers=args.workers,
-        flite_share=args.flite_share,
-        deliveries=[by_name[name] for name in args.styles],
+        flite_share=cast.flite_share,
+        deliveries=cast.styles,
         ages=args.ages,
         breaks=args.breaks,
     )

@@ -1,3 +1,4 @@
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,18 @@ def test_texts_become_turns_that_a_second_call_leaves_as_they_are(
     assert main(command) == main(command) == 0
     # An untrained LLM may come to the end of a sentence or not.
     assert ("dropped" in capsys.readouterr().out) != ([turn.id for turn in turns.read(tmp_path / "turns")] == ["a"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(["--styles", "sad"], "don't speak in the style sad; they know neutral"), ([], "pip install kokoro")],
+)
+@pytest.mark.skipif(find_spec("kokoro") is not None, reason="Kokoro is installed")
+def test_kokoro_is_asked_for_what_it_can_do(
+    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["synthesize", "--voices", "kokoro", "--clips", "2", "--out", str(tmp_path), *options]) == 1
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.embedded
