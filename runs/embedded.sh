@@ -58,6 +58,6 @@ for mel in 5 0; do
 done
 
 echo "== the same weights, prosody read in the encoder's middle; and what a small LLM makes of it"
-[[ -d $OUT/ear ]] || "$TEXTPRO" bundle export "$OUT/bundle" --tap encoder.2 --out "$OUT/ear"
+[[ -d $OUT/ear ]] || "$TEXTPRO" bundle export "$OUT/bundle" --tap encoder.3 --out "$OUT/ear"
 EAR="$OUT/ear" PAPER="$OUT/mel_5/bundle" NO_MEL="$OUT/mel_0/bundle" OUT="$OUT" TEXTPRO="$TEXTPRO" runs/miniature.sh
 echo "what ships is in $OUT/slm/global-0/joint/bundle"

@@ -14,7 +14,7 @@ SEEDS=${SEEDS:-0 1 2}
 SYSTEMS=${SYSTEMS:-global no_distillation no_paralinguistic paper no_mel interleaved}
 VOICES=${VOICES:-10000} ASKING=${ASKING:-3500} CHATS=${CHATS:-3000}
 TESTS=${TESTS:-1300} QUIZ=${QUIZ:-554}
-ALIGN_STEPS=${ALIGN_STEPS:-20} LISTEN_STEPS=${LISTEN_STEPS:-240} JOINT_STEPS=${JOINT_STEPS:-220}
+ALIGN_STEPS=${ALIGN_STEPS:-20} JOINT_STEPS=${JOINT_STEPS:-480}
 BATCH=${BATCH:-16} PROCESSES=${PROCESSES:-2} DTYPE=${DTYPE:-bfloat16}
 DATA=$OUT/voices RESULTS=$OUT/results
 export OMP_NUM_THREADS=1
@@ -48,45 +48,29 @@ hear() { # EAR BUNDLE
   touch "$heard/done"
 }
 
-# A stage of training on some of the turns. What was trained is not trained again.
-stage() { # align|joint FROM OUT STEPS TURNS… [-- OPTIONS…]
-  local command=$1 from=$2 out=$3 steps=$4 turns=(); shift 4
-  while [[ $# -gt 0 && $1 != -- ]]; do turns+=(--turns "$heard/$1"); shift; done
-  shift
-  [[ ! -e $out/bundle/textpro.json ]] || return 0
-  "$TEXTPRO" train "$command" --bundle "$from" --llm embedded --out "$out" --steps "$steps" "${turns[@]}" \
-    --layout "$layout" --global-batch "$BATCH" --positions 600 --processes "$PROCESSES" --seed "$seed" "$@"
+# A stage of training. What was trained is not trained again.
+stage() { # align|joint FROM OUT STEPS OPTIONS…
+  [[ ! -e $3/bundle/textpro.json ]] || return 0
+  "$TEXTPRO" train "$1" --bundle "$2" --llm embedded --out "$3" --steps "$4" --layout "$layout" \
+    --global-batch "$BATCH" --positions 600 --processes "$PROCESSES" --seed "$seed" "${@:5}"
 }
 
-# First the projector alone, then the LLM with it, on captions of the voice alone. What differs only afterwards shares it.
-listen() { # BUNDLE -> $start
-  start=$OUT/slm/$ear-$layout-$seed
-  stage align "$1" "$start/align" "$ALIGN_STEPS" captions --
-  stage joint "$start/align/bundle" "$start/listen" "$LISTEN_STEPS" captions -- --lr 2e-3 --warmup 20
-  start=$start/listen/bundle
-}
-
-# A system that has not heard a voice described: its projector learns from conversation.
-converse() { # BUNDLE -> $start
-  start=$OUT/slm/$system-$seed/align/bundle
-  stage align "$1" "${start%/bundle}" "$ALIGN_STEPS" chat --
-}
-
-# A system: what it begins with, then all that it shall do; and what it is worth.
-train() { # SYSTEM NAME EAR BUNDLE LAYOUT listen|converse STEPS TURNS…
-  local system=$1 name=$2 ear=$3 bundle=$4 layout=$5 begin=$6 steps=$7 heard=$DATA/$3 start; shift 7
+# A system: the projector alone learns from the first of its turns, then the LLM with it from all; and what it is worth.
+train() { # SYSTEM NAME EAR BUNDLE LAYOUT STEPS TURNS…
+  local system=$1 name=$2 ear=$3 bundle=$4 layout=$5 steps=$6 turns=("${@:7}")
   [[ " $SYSTEMS " == *" $system "* ]] || return 0
-  local out=$OUT/slm/$system-$seed/joint
+  local out=$OUT/slm/$system-$seed
   echo "== $name, seed $seed"
   hear "$ear" "$bundle"
-  "$begin" "$bundle"
-  stage joint "$start" "$out" "$steps" "$@" -- --lr 1e-3 --warmup 20 --conversation 2 --alpha 0.8
-  local measured=(--bundle "$out/bundle" --name "$name" --seed "$seed" --dtype "$DTYPE")
+  turns=("${turns[@]/#/--turns=$DATA/$ear/}")
+  stage align "$bundle" "$out/align" "$ALIGN_STEPS" "${turns[0]}"
+  stage joint "$out/align/bundle" "$out/joint" "$steps" "${turns[@]}" --lr 2e-3 --warmup 20 --conversation 2 --alpha 0.8
+  local measured=(--bundle "$out/joint/bundle" --name "$name" --seed "$seed" --dtype "$DTYPE")
   [[ -e $RESULTS/gap-$system-$seed.json ]] ||
     "$TEXTPRO" evaluate modality-gap "${measured[@]}" --speech "$DATA/quiz/manifest.jsonl" --system textpro typed \
       --format continuation --forgetting --json "$RESULTS/gap-$system-$seed.json"
   [[ -e $RESULTS/voice-$system-$seed.json ]] ||
-    "$TEXTPRO" evaluate paralinguistic "${measured[@]}" --turns "$heard/test" --measure likelihood \
+    "$TEXTPRO" evaluate paralinguistic "${measured[@]}" --turns "$DATA/$ear/test" --measure likelihood \
       --json "$RESULTS/voice-$system-$seed.json"
 }
 
@@ -96,16 +80,16 @@ echo "== the text LLM and the cascade"
     --dtype "$DTYPE" --json "$RESULTS/gap-base.json"
 
 # An ablation leaves turns out, and the updates that they would fill.
-asked=(captions:0.2 voices asking) taught=(chat:1.5)
-chat_steps=$((JOINT_STEPS * 3 * CHATS / (2 * VOICES + 2 * ASKING + 3 * CHATS) + 1))
+asked=(captions voices:0.4 asking:0.8) taught=(chat:1.4)
+chat_steps=$((JOINT_STEPS * 14 * CHATS / (14 * VOICES + 8 * ASKING + 14 * CHATS) + 1))
 asked_steps=$((JOINT_STEPS - chat_steps + 1))
 for seed in $SEEDS; do
-  train global "TextPro" ear "$EAR" global listen "$JOINT_STEPS" "${asked[@]}" "${taught[@]}"
-  train no_distillation "without distillation" ear "$EAR" global listen "$asked_steps" "${asked[@]}"
-  train no_paralinguistic "without paralinguistic data" ear "$EAR" global converse "$chat_steps" "${taught[@]}"
-  train paper "TextPro, tap of the paper" paper "$PAPER" global listen "$JOINT_STEPS" "${asked[@]}" "${taught[@]}"
-  train no_mel "the same without reconstruction" no_mel "$NO_MEL" global listen "$JOINT_STEPS" "${asked[@]}" "${taught[@]}"
-  train interleaved "TextPro 5:1" ear "$EAR" interleaved listen "$JOINT_STEPS" "${asked[@]}" "${taught[@]}"
+  train global "TextPro" ear "$EAR" global "$JOINT_STEPS" "${asked[@]}" "${taught[@]}"
+  train no_distillation "without distillation" ear "$EAR" global "$asked_steps" "${asked[@]}"
+  train no_paralinguistic "without paralinguistic data" ear "$EAR" global "$chat_steps" "${taught[@]}"
+  train paper "TextPro, tap of the paper" paper "$PAPER" global "$JOINT_STEPS" "${asked[@]}" "${taught[@]}"
+  train no_mel "the same without reconstruction" no_mel "$NO_MEL" global "$JOINT_STEPS" "${asked[@]}" "${taught[@]}"
+  train interleaved "TextPro 5:1" ear "$EAR" interleaved "$JOINT_STEPS" "${asked[@]}" "${taught[@]}"
 done
 
 echo "== what ships, in full: in its own words, and the proof by exchange"

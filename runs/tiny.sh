@@ -29,7 +29,7 @@ echo "== going on from that bundle"
 "$TEXTPRO" bundle average "$OUT/mean" "$OUT/run/bundle:2" "$OUT/decoder/bundle:1"
 
 echo "== the LLM behind the embedded WhisperPro: both stages, every table"
-OUT="$OUT" EAR=embedded SYSTEMS=global SEEDS=0 VOICES=24 ASKING=12 CHATS=6 TESTS=24 QUIZ=8 ALIGN_STEPS=2 LISTEN_STEPS=2 JOINT_STEPS=2 \
-  BATCH=4 PROCESSES=1 runs/miniature.sh
+OUT="$OUT" EAR=embedded SYSTEMS=global SEEDS=0 VOICES=24 ASKING=12 CHATS=6 TESTS=24 QUIZ=8 ALIGN_STEPS=2 JOINT_STEPS=2 BATCH=4 \
+  PROCESSES=1 runs/miniature.sh
 "$TEXTPRO" plot "$OUT/slm/global-0/joint"
 echo "all of it is in $OUT"

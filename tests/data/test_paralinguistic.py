@@ -1,4 +1,5 @@
 import re
+from collections import Counter
 
 import pytest
 
@@ -121,7 +122,6 @@ def test_options_follow_the_question_with_their_letters() -> None:
     [
         ("style", [style.name for style in STYLES]),
         ("gender", ["female", "male"]),
-        ("accent", list(ESPEAK_ACCENTS)),
         ("pitch", ["low", "middle", "high"]),
         ("rate", ["slow", "normal", "fast"]),
         ("emotion", list(labels.EMOTIONS)),
@@ -133,6 +133,11 @@ def test_labels_of_synthesis_and_of_the_corpora_are_known_and_stay_apart(key: st
     found = [attribute(key).label_of({key: value}) for value in values]
     assert None not in found
     assert len(set(found)) == len(values)
+
+
+def test_accents_of_synthesis_are_asked_about_by_their_families() -> None:
+    found = [attribute("accent").label_of({"accent": accent}) for accent in ESPEAK_ACCENTS]
+    assert Counter(found) == {"British": 4, "American": 2, "Scottish": 1, "Caribbean": 1}
 
 
 def test_an_unknown_attribute_is_refused_with_those_there_are() -> None:
