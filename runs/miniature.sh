@@ -64,7 +64,8 @@ train() { # SYSTEM NAME EAR BUNDLE LAYOUT STEPS TURNS…
   hear "$ear" "$bundle"
   turns=("${turns[@]/#/--turns=$DATA/$ear/}")
   stage align "$bundle" "$out/align" "$ALIGN_STEPS" "${turns[0]}"
-  stage joint "$out/align/bundle" "$out/joint" "$steps" "${turns[@]}" --lr 2e-3 --warmup 20 --conversation 2 --alpha 0.8
+  stage joint "$out/align/bundle" "$out/joint" "$steps" "${turns[@]}" --lr 2e-3 --warmup 20 --alpha 0.8 \
+    --conversation 2 --exchange 1
   local measured=(--bundle "$out/joint/bundle" --name "$name" --seed "$seed" --dtype "$DTYPE")
   [[ -e $RESULTS/gap-$system-$seed.json ]] ||
     "$TEXTPRO" evaluate modality-gap "${measured[@]}" --speech "$DATA/quiz/manifest.jsonl" --system textpro typed \

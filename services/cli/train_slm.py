@@ -82,6 +82,13 @@ def _configure_recipe(group: argparse._ArgumentGroup, lr: str) -> None:
         metavar="TURNS",
         help="join up to so many of an update's turns to conversations (default: each turn is one)",
     )
+    group.add_argument(
+        "--exchange",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="of the distilled turns get another clip's prosody: facts are the same in any voice (default: none)",
+    )
     group.add_argument("--layout", choices=("global", "interleaved"), help="(default: the bundle's)")
     group.add_argument("--max-answer", type=int, default=512, metavar="TOKENS", help="longer ones are cut")
     group.add_argument("--seed", type=int, default=0)
@@ -174,7 +181,7 @@ def _prepare(args: argparse.Namespace, accelerator: "Accelerator") -> _Job:
     llm = args.llm or bundle.config.llm or "embedded"
     base = resolve_llm(llm, EncoderSettings.load().cache)
     slm = _student(args, bundle, (bundle.llm_path if args.full else None) or base)
-    plan = TurnPlan(args.global_batch, args.positions, args.max_answer, args.seed, args.conversation)
+    plan = TurnPlan(args.global_batch, args.positions, args.max_answer, args.seed, args.conversation, args.exchange)
     rank, world = accelerator.process_index, accelerator.num_processes
     sources = [_source(text) for text in args.turns]
     batches = TurnBatches(sources, slm, plan, with_teacher=args.alpha > 0, rank=rank, world=world)

@@ -6,7 +6,7 @@ import torch
 
 from textpro.errors import TrainingError
 from textpro.projector import Projector
-from textpro.prompt import ChatTemplate, n_positions
+from textpro.prompt import ChatTemplate, ProsodyRows, n_positions
 from textpro.slm import TextProSLM
 from textpro.training.student import load_student
 from textpro.training.turn_batches import TurnBatch, TurnBatches, TurnPlan, TurnSource
@@ -18,6 +18,13 @@ def slm(tiny_llm: Path) -> TextProSLM:
     torch.manual_seed(0)
     slm.projector = Projector(6, 16)
     return slm
+
+
+def heard(batches: TurnBatches, step: int) -> dict[str, tuple[float, ...]]:
+    """What the projector reads of each turn of an update; nothing of the typed."""
+    prompts = {batches._turns[i][1].id: batches._example([i], step).prompt for i in batches.drawn(step)}
+    rows = {turn: [part.rows for part in prompt if isinstance(part, ProsodyRows)] for turn, prompt in prompts.items()}
+    return {turn: tuple(value for part in parts for value in part.flatten().tolist()) for turn, parts in rows.items()}
 
 
 def ids(batches: TurnBatches, step: int) -> list[str]:
@@ -150,6 +157,23 @@ def test_turns_of_a_conversation_follow_one_another(talker: TextProSLM, chats: P
             inner = batch.labels[mask] != slm.end_id
             assert side.packed.ids.flatten()[side.places + 1][inner].tolist() == batch.labels[mask][inner].tolist()
     assert sizes.keys() == {1, 2}
+
+
+def test_a_teacher_s_turns_can_have_any_voice_but_the_others_keep_theirs(
+    slm: TextProSLM, chats: Path, voices: Path
+) -> None:
+    sources = [TurnSource(chats), TurnSource(voices)]
+    own, mixed, again = (TurnBatches(sources, slm, TurnPlan(20, exchange=share)) for share in (0.0, 1.0, 1.0))
+    known = set(heard(own, 0).values())
+    seen: dict[str, set[tuple[float, ...]]] = {}
+    for step in range(4):
+        assert heard(mixed, step) == heard(again, step)
+        for turn, rows in heard(mixed, step).items():
+            assert rows in known
+            seen.setdefault(turn, set()).add(rows)
+            assert "chat" in turn or rows == heard(own, step)[turn]
+    assert len(seen["chat-0"]) > 1
+    assert seen["chat-5"] == {()}  # typed
 
 
 def test_processes_share_conversations_evenly(talker: TextProSLM, voices: Path) -> None:

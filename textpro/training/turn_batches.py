@@ -34,13 +34,15 @@ class TurnSource:
 class TurnPlan:
     """How updates are drawn: G turns each, in batches of at most so many padded positions a process; longer answers
     than max_answer tokens are cut. conversation: up to so many turns follow one another, in each update as many; of
-    single turns alone a small LLM learns to give the answer it gave before."""
+    single turns alone a small LLM learns to give the answer it gave before. exchange: the share of distilled turns that
+    get another clip's prosody, for what a teacher answered to the words is right in any voice."""
 
     global_batch: int = 64
     positions: int = 4096
     max_answer: int = 512
     seed: int = 0
     conversation: int = 1
+    exchange: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ class TurnBatches(Dataset[list[TurnBatch]]):
             (source, turn) for source in range(len(sources)) for turn in turns_file.read(sources[source].folder)
         ]
         self._stores = [ProsodyStore(source.folder) for source in sources]
+        self._voices = [(source, turn.prosody) for source, turn in self._turns if turn.prosody is not None]
         self._counts = np.bincount([source for source, _ in self._turns], minlength=len(sources))
         self._drawn_counts = [round(s.weight * n) for s, n in zip(sources, self._counts, strict=True)]
         if not sum(self._drawn_counts):
@@ -134,8 +137,10 @@ class TurnBatches(Dataset[list[TurnBatch]]):
     @property
     def prosody_width(self) -> int | None:
         """W, or None when all turns were typed."""
-        first = next(((source, turn.prosody) for source, turn in self._turns if turn.prosody is not None), None)
-        return None if first is None else self._stores[first[0]][first[1]].shape[1]
+        if not self._voices:
+            return None
+        source, place = self._voices[0]
+        return self._stores[source][place].shape[1]
 
     def drawn(self, step: int) -> list[int]:
         """The G turns of an update, all processes together. Those of a conversation stand together."""
@@ -144,7 +149,7 @@ class TurnBatches(Dataset[list[TurnBatch]]):
 
     def prosody_rows(self, limit: int) -> Tensor:
         """What the projector will read of the first `limit` turns drawn: (R, W) float32."""
-        prompts = [self._example([int(i)]).prompt for i in self._order(0)[:limit]]
+        prompts = [self._example([int(i)], 0).prompt for i in self._order(0)[:limit]]
         rows = [segment.rows for prompt in prompts for segment in prompt if isinstance(segment, ProsodyRows)]
         if not rows:
             raise TrainingError("none of the turns drawn has prosody; there is nothing a projector could learn")
@@ -158,7 +163,7 @@ class TurnBatches(Dataset[list[TurnBatch]]):
     def __getitem__(self, step: int) -> list[TurnBatch]:
         turns, size = self.drawn(step), self._conversation(step)
         conversations = [turns[at : at + size] for at in range(0, len(turns), size)]
-        examples = sorted(map(self._example, conversations), key=lambda e: -e.length)
+        examples = sorted((self._example(turns, step) for turns in conversations), key=lambda e: -e.length)
         # Dealt out by length: the first process has the longest of each round, so its cuts keep every process's bound.
         mine = examples[self._rank :: self._world]
         cuts = buckets([e.length for e in examples[:: self._world]], self.plan.positions)
@@ -186,13 +191,23 @@ class TurnBatches(Dataset[list[TurnBatch]]):
         sizes = [size for size in range(1, self.plan.conversation + 1) if turns % size == 0]
         return int(np.random.default_rng([self.plan.seed, step]).choice(sizes)) if len(sizes) > 1 else 1
 
-    def _example(self, indices: list[int]) -> _Example:
-        drawn = [self._turns[index] for index in indices]
-        turns = [turn for _, turn in drawn]
-        prosody = [self._stores[s][turn.prosody] if turn.prosody is not None else None for s, turn in drawn]
+    def _example(self, indices: list[int], step: int) -> _Example:
+        turns = [self._turns[index][1] for index in indices]
+        prosody = [self._prosody(index, step) for index in indices]
         answers = [self._slm.answer(turn)[: self.plan.max_answer] for turn in turns]
         distilled = [self._with_teacher and turn.task == DISTILLATION for turn in turns]
         return _Example(turns, *self._slm.conversation(turns, prosody), answers, distilled)
+
+    def _prosody(self, index: int, step: int) -> Tensor | None:
+        """What a turn's voice is in this update: its own, or another's."""
+        source, turn = self._turns[index]
+        if turn.prosody is None:
+            return None
+        rng = np.random.default_rng([self.plan.seed, step, index])
+        if turn.task == DISTILLATION and rng.random() < self.plan.exchange:
+            source, place = self._voices[rng.integers(len(self._voices))]
+            return self._stores[source][place]
+        return self._stores[source][turn.prosody]
 
     def _batch(self, examples: list[_Example], taught: bool) -> TurnBatch:
         answers = [answer for e in examples for answer in e.answers]
