@@ -189,5 +189,7 @@ def test_what_can_not_be_drawn_is_said(slm: TextProSLM, chats: Path, tmp_path: P
     (tmp_path / "turns.jsonl").write_text("")
     with pytest.raises(TrainingError, match="nothing to learn"):
         TurnBatches([TurnSource(tmp_path)], slm, TurnPlan())
+    with pytest.raises(TrainingError, match="0 to 1, not 2"):
+        TurnBatches([TurnSource(chats)], slm, TurnPlan(exchange=2))
     with pytest.raises(TrainingError, match="can't share 3 turns"):
         TurnBatches([TurnSource(chats)], slm, TurnPlan(3), world=2)

@@ -126,6 +126,8 @@ class TurnBatches(Dataset[list[TurnBatch]]):
         self._drawn_counts = [round(s.weight * n) for s, n in zip(sources, self._counts, strict=True)]
         if not sum(self._drawn_counts):
             raise TrainingError(f"there is nothing to learn from in {', '.join(str(s.folder) for s in sources)}")
+        if not 0 <= plan.exchange <= 1:
+            raise TrainingError(f"the share of turns that get another clip's prosody is 0 to 1, not {plan.exchange}")
         if plan.global_batch % world:
             raise TrainingError(f"{world} processes can't share {plan.global_batch} turns an update evenly")
         self._order = lru_cache(maxsize=2)(self._epoch)
@@ -163,7 +165,7 @@ class TurnBatches(Dataset[list[TurnBatch]]):
     def __getitem__(self, step: int) -> list[TurnBatch]:
         turns, size = self.drawn(step), self._conversation(step)
         conversations = [turns[at : at + size] for at in range(0, len(turns), size)]
-        examples = sorted((self._example(turns, step) for turns in conversations), key=lambda e: -e.length)
+        examples = sorted((self._example(indices, step) for indices in conversations), key=lambda e: -e.length)
         # Dealt out by length: the first process has the longest of each round, so its cuts keep every process's bound.
         mine = examples[self._rank :: self._world]
         cuts = buckets([e.length for e in examples[:: self._world]], self.plan.positions)
