@@ -19,6 +19,7 @@ whisperpro=("$TEXTPRO" train whisperpro --manifest "$OUT/train/manifest.jsonl" -
 echo "== what came of it"
 "$TEXTPRO" bundle describe "$OUT/run/bundle"
 "$TEXTPRO" evaluate wer --bundle "$OUT/run/bundle" --manifest "$OUT/test/manifest.jsonl" --limit 8 --json "$OUT/wer.json"
+"$TEXTPRO" evaluate probing --manifest "$OUT/train/manifest.jsonl" --label gender --label f0 --json "$OUT/probing.json"
 "$TEXTPRO" bundle export "$OUT/run/bundle" --format ctranslate2 --out "$OUT/ctranslate2"
 
 echo "== going on from that bundle"

@@ -92,7 +92,7 @@ def probe(features: np.ndarray, labels: Sequence[object], config: ProbeConfig | 
     """
     config = config or ProbeConfig()
     numbers = [label for label in labels if isinstance(label, float)]
-    named = quantile_bins(numbers) if len(numbers) == len(labels) else np.array([str(label) for label in labels])
+    named = quantile_bins(numbers) if 0 < len(numbers) == len(labels) else np.array([str(label) for label in labels])
     names, classes = np.unique(named, return_inverse=True)
     counts = np.bincount(classes)
     if len(names) < 2 or counts.min() < config.folds:
