@@ -75,28 +75,31 @@ train() { # SYSTEM NAME EAR BUNDLE LAYOUT STEPS TURNS…
       --json "$RESULTS/voice-$system-$seed.json"
 }
 
+# What TextPro says of voices in its own words, and the proof by exchange.
+exchange() {
+  [[ " $SYSTEMS " == *" global "* && ! -e $RESULTS/exchange-$seed.json ]] || return 0
+  "$TEXTPRO" evaluate paralinguistic --bundle "$OUT/slm/global-$seed/joint/bundle" --name TextPro --seed "$seed" \
+    --dtype "$DTYPE" --turns "$DATA/ear/test" --facts "$DATA/quiz/manifest.jsonl" --measure generated tone facts \
+    --json "$RESULTS/exchange-$seed.json"
+}
+
 echo "== the text LLM and the cascade"
 [[ -e $RESULTS/gap-base.json ]] ||
   "$TEXTPRO" evaluate modality-gap --bundle "$EAR" --speech "$DATA/quiz/manifest.jsonl" --format continuation \
     --dtype "$DTYPE" --json "$RESULTS/gap-base.json"
 
 # An ablation leaves turns out, and the updates that they would fill.
-asked=(captions voices:0.4 asking:0.8) taught=(chat:1.4)
-chat_steps=$((JOINT_STEPS * 14 * CHATS / (14 * VOICES + 8 * ASKING + 14 * CHATS) + 1))
+asked=(captions voices:0.4 asking:0.8) taught=(chat:2)
+chat_steps=$((JOINT_STEPS * 20 * CHATS / (14 * VOICES + 8 * ASKING + 20 * CHATS) + 1))
 asked_steps=$((JOINT_STEPS - chat_steps + 1))
 for seed in $SEEDS; do
   train global "TextPro" ear "$EAR" global "$JOINT_STEPS" "${asked[@]}" "${taught[@]}"
+  exchange
   train no_distillation "without distillation" ear "$EAR" global "$asked_steps" "${asked[@]}"
   train no_paralinguistic "without paralinguistic data" ear "$EAR" global "$chat_steps" "${taught[@]}"
   train paper "TextPro, tap of the paper" paper "$PAPER" global "$JOINT_STEPS" "${asked[@]}" "${taught[@]}"
   train no_mel "the same without reconstruction" no_mel "$NO_MEL" global "$JOINT_STEPS" "${asked[@]}" "${taught[@]}"
   train interleaved "TextPro 5:1" ear "$EAR" interleaved "$JOINT_STEPS" "${asked[@]}" "${taught[@]}"
 done
-
-echo "== what ships, in full: in its own words, and the proof by exchange"
-[[ " $SYSTEMS " != *" global "* || -e $RESULTS/exchange.json ]] ||
-  "$TEXTPRO" evaluate paralinguistic --bundle "$OUT/slm/global-${SEEDS%% *}/joint/bundle" --name TextPro \
-    --dtype "$DTYPE" --turns "$DATA/ear/test" --facts "$DATA/quiz/manifest.jsonl" --measure generated tone facts \
-    --json "$RESULTS/exchange.json"
 
 "$TEXTPRO" report "$RESULTS"
