@@ -1,0 +1,182 @@
+"""What stands around a turn machine: it tells it what happens, does what it asks for, and watches the laws."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from services.gateway import turn_actions as do
+from services.gateway import turn_events as told
+from services.gateway.turn import SAMPLES_PER_MS, TurnMachine, TurnSettings
+
+FRAME = 512  # samples that a voice activity detector judges at once: 32 ms
+FRAME_MS = FRAME // SAMPLES_PER_MS
+A = TypeVar("A")
+
+
+@dataclass
+class Answer:
+    """What became of an answer. status: None until its end."""
+
+    begun: bool = False
+    eager: bool = False
+    to: tuple[str, ...] = ()  # what had been said in the conversation that it answers
+    given: list[str] = field(default_factory=list)
+    shown: list[str] = field(default_factory=list)
+    runs: bool = True
+    status: str | None = None
+    reason: str = ""
+
+
+class Room:
+    """The machine's surroundings in a test: a microphone, an encoder and an LLM that do as the test says."""
+
+    def __init__(self, settings: TurnSettings | None = None) -> None:
+        self.settings = settings or TurnSettings()
+        self.machine = TurnMachine(self.settings)
+        self.now_s = 0.0
+        self.done: list[do.Action] = []
+        self.takes: dict[int, tuple[int, int]] = {}  # open ones -> first, last sample
+        self.answers: dict[int, Answer] = {}
+        self.committed: dict[int, tuple[int, int]] = {}
+        self.said: dict[int, str | None] = {}  # utterance -> its words; None: lost
+        self._heard_until = 0
+        self._words: dict[int, str] = {}  # what takes heard
+        self._asked = False
+
+    # ------------------------------------------------------------------------------------------------- what happens
+    def tell(self, event: told.Event) -> list[do.Action]:
+        """The machine's actions, done."""
+        self._asked |= isinstance(event, told.Ask)
+        actions = self.machine.on(event, self.now_s)
+        for action in actions:
+            self._do(action)
+        assert self.machine.needed_from <= self.machine.position
+        return actions
+
+    def sound(self, ms: float, speech: float) -> list[do.Action]:
+        """So much audio, frame by frame."""
+        return [action for _ in range(round(ms / FRAME_MS)) for action in self._frame(speech)]
+
+    def speak(self, ms: float) -> list[do.Action]:
+        return self.sound(ms, 0.95)
+
+    def silence(self, ms: float) -> list[do.Action]:
+        return self.sound(ms, 0.02)
+
+    def heard(self, text: str, *, pause_ms: float | None = None) -> list[do.Action]:
+        """The oldest open take is done."""
+        take = next(iter(self.takes))
+        del self.takes[take]
+        self._words[take] = text
+        return self.tell(told.Heard(take, text, pause_ms))
+
+    def unheard(self) -> list[do.Action]:
+        take = next(iter(self.takes))
+        del self.takes[take]
+        return self.tell(told.Unheard(take, RuntimeError("the encoder is away")))
+
+    def piece(self, text: str) -> list[do.Action]:
+        """The running generation goes on."""
+        self.answers[self.running].given.append(text)
+        return self.tell(told.Piece(self.running, text))
+
+    def finish(self) -> list[do.Action]:
+        number = self.running
+        self.answers[number].runs = False
+        return self.tell(told.Finished(number, "stop"))
+
+    def break_down(self) -> list[do.Action]:
+        number = self.running
+        self.answers[number].runs = False
+        return self.tell(told.Broken(number, RuntimeError("the LLM is away")))
+
+    def answer(self, *pieces: str) -> None:
+        """The running generation, to its end."""
+        for text in pieces:
+            self.piece(text)
+        self.finish()
+
+    # ------------------------------------------------------------------------------------------------------- looking
+    @property
+    def running(self) -> int:
+        """The one generation that runs."""
+        (number,) = [number for number, answer in self.answers.items() if answer.runs]
+        return number
+
+    @property
+    def is_generating(self) -> bool:
+        return any(answer.runs for answer in self.answers.values())
+
+    def conversation(self) -> tuple[str, ...]:
+        """What was said so far."""
+        return tuple(text for text in self.said.values() if text)
+
+    def of(self, kind: type[A]) -> list[A]:
+        """All actions of a kind so far."""
+        return [action for action in self.done if isinstance(action, kind)]
+
+    def texts(self) -> Iterator[str]:
+        """What was shown of each answer that was begun."""
+        return ("".join(answer.shown) for answer in self.answers.values() if answer.begun)
+
+    # ------------------------------------------------------------------------------------------------------ the laws
+    def _frame(self, speech: float) -> list[do.Action]:
+        self.now_s += FRAME_MS / 1000
+        return self.tell(told.Sound(FRAME, speech))
+
+    def _do(self, action: do.Action) -> None:
+        self.done.append(action)
+        match action:
+            case do.Encode(take, first, last):
+                assert take not in self.takes
+                assert first < last <= self.machine.position
+                assert first >= self._heard_until or any(
+                    first == start and last <= end for start, end in self.committed.values()
+                )
+                self.takes[take] = first, last
+            case do.Forget(take):
+                self.takes.pop(take, None)
+            case do.Committed(utterance, first, last):
+                assert self._heard_until <= first < last == self.machine.position
+                self._heard_until = last
+                self.committed[utterance] = first, last
+            case do.Said(utterance, _, text):
+                assert utterance in self.committed
+                assert utterance not in self.said
+                self.said[utterance] = text
+            case do.Lost(utterance):
+                assert utterance in self.committed
+                assert utterance not in self.said
+                self.said[utterance] = None
+            case do.Generate(number, take):
+                assert not self.is_generating, "two generations at once"
+                answer = self.answers.setdefault(number, Answer())
+                answer.runs, answer.to = True, (*self.conversation(), *([self._words[take]] if take else []))
+            case do.Begin(number, eager):
+                answer = self.answers.setdefault(number, Answer(runs=False))
+                assert not self._on_show(), "two answers at once"
+                assert not answer.begun
+                assert self._asked or not self.machine.is_speaking, "an answer into somebody's speech"
+                assert not eager or answer.to == self.conversation(), "an answer to something else"
+                answer.begun, answer.eager, self._asked = True, eager, False
+            case do.Show(number, content):
+                answer = self.answers[number]
+                assert answer.begun
+                assert answer.status is None
+                answer.shown.append(content)
+            case do.Abort(number):
+                assert self.answers[number].runs, "nothing to abort"
+                self.answers[number].runs = False
+            case do.End(number, status, reason):
+                answer = self.answers[number]
+                assert answer.begun
+                assert answer.status is None
+                assert not answer.runs
+                answer.status, answer.reason = status, reason
+                assert answer.shown == answer.given[: len(answer.shown)]
+                assert status != "completed" or answer.shown == answer.given
+            case _:
+                pass
+
+    def _on_show(self) -> bool:
+        return any(answer.begun and answer.status is None for answer in self.answers.values())
