@@ -16,7 +16,14 @@ log = logging.getLogger("services.gateway")
 
 async def _run(settings: GatewaySettings) -> None:
     app = create_app(settings)
-    async with stop_signal() as stop, serving(app, settings.host, settings.port, drain_s=settings.drain_s) as port:
+    served = serving(
+        app,
+        settings.host,
+        settings.port,
+        drain_s=settings.drain_s,
+        max_message_bytes=settings.max_message_bytes,
+    )
+    async with stop_signal() as stop, served as port:
         log.info("listening", extra={"http": port})
         await stop.wait()
         app.state.readiness.drain()

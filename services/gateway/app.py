@@ -13,10 +13,12 @@ from services.gateway.chat import Parts
 from services.gateway.encoder_client import Encoder, GrpcEncoder
 from services.gateway.hearing import Hearing
 from services.gateway.limits import Seats
+from services.gateway.live_api import live_router
 from services.gateway.llm_client import HttpLlm, Llm
 from services.gateway.redis_store import RedisStore
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import MemoryStore, Store, StoreLimits
+from services.gateway.vad import VoiceModel
 from services.runtime.http import BodyLimit, RequestId, install_errors
 from services.runtime.lifecycle import Readiness
 from services.runtime.metrics import Metrics
@@ -58,6 +60,7 @@ def create_app(
                 ),
                 metrics=metrics,
             )
+            app.state.voice = VoiceModel()
             opened.callback(parts.hearing.close)
             app.state.parts = parts
             async with _probed(parts, readiness):
@@ -75,7 +78,10 @@ def create_app(
         BodyLimit, max_bytes=settings.max_bytes, setting="TEXTPRO_MAX_BYTES", overhead=FORM_OVERHEAD_BYTES
     )
     app.add_middleware(RequestId)
-    app.include_router(chat_router(Seats(settings.max_turns), readiness))
+    turns = Seats(settings.max_turns, what="turns are being answered", setting="TEXTPRO_MAX_TURNS")
+    calls = Seats(settings.max_live, what="live conversations are held", setting="TEXTPRO_MAX_LIVE")
+    app.include_router(chat_router(turns, readiness))
+    app.include_router(live_router(calls, readiness))
     app.include_router(operations(readiness, metrics, lambda: {"service": "gateway", "settings": settings.public()}))
 
     @app.get("/", summary="What is here", tags=["operations"])

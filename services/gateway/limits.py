@@ -13,10 +13,13 @@ RETRY_AFTER_S = 1.0
 
 
 class Seats:
-    """As many turns at once as there are seats; one more is refused, never queued."""
+    """As many at once as there are seats; one more is refused, never queued. what, setting: for the refusal."""
 
-    def __init__(self, n_seats: int) -> None:
+    def __init__(
+        self, n_seats: int, what: str = "turns are being answered", setting: str = "TEXTPRO_MAX_TURNS"
+    ) -> None:
         self._n_seats = n_seats
+        self._what, self._setting = what, setting
         self._taken = 0
 
     @contextmanager
@@ -24,7 +27,7 @@ class Seats:
         """Holds a seat for the time of the block. Raises Overloaded when all are taken."""
         if self._taken >= self._n_seats:
             raise Overloaded(
-                f"{self._n_seats} turns are being answered, no more fit (TEXTPRO_MAX_TURNS); try again soon",
+                f"{self._n_seats} {self._what}, no more fit ({self._setting}); try again soon",
                 retry_after_s=RETRY_AFTER_S,
             )
         self._taken += 1

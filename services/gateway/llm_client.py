@@ -20,6 +20,7 @@ CHAT_PATH = "/v1/chat/completions"
 PROSODY_HEADER = "x-textpro-prosody"
 CONNECT_TIMEOUT_S = 2.0
 RETRY_AFTER_S = 2.0
+MAX_CALLS = 64  # of functions in one answer
 SHOWN = 300  # characters of a foreign message
 
 Message = dict[str, Any]
@@ -41,15 +42,29 @@ class LlmProfile:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How an answer is drawn; None leaves it to the LLM service."""
+    """How an answer is drawn; None leaves it to the LLM service. tools, tool_choice: as OpenAI's chat completions have
+    them."""
 
     max_tokens: int
     temperature: float | None = None
     seed: int | None = None
+    tools: tuple[dict[str, Any], ...] = ()
+    tool_choice: str | dict[str, Any] | None = None
 
     def fields(self) -> dict[str, Any]:
         given = {"max_tokens": self.max_tokens, "temperature": self.temperature, "seed": self.seed}
+        if self.tools:
+            given |= {"tools": list(self.tools), "tool_choice": self.tool_choice}
         return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass
+class Call:
+    """A function that the LLM wants called. arguments: JSON, as the LLM wrote it."""
+
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
 
 
 @dataclass
@@ -60,6 +75,7 @@ class Reply:
     pieces: AsyncIterator[str] = field(init=False)
     finish_reason: str | None = None
     usage: Usage = field(default_factory=Usage)
+    calls: list[Call] = field(default_factory=list)
 
 
 class Llm(Protocol):
@@ -170,8 +186,23 @@ def _read_chunk(text: str, answer: Reply) -> str:
         answer.usage = Usage(**{name: usage.get(name) or 0 for name in Usage.model_fields})
     for choice in chunk.get("choices") or []:
         answer.finish_reason = choice.get("finish_reason") or answer.finish_reason
-        return (choice.get("delta") or {}).get("content") or ""
+        delta = choice.get("delta") or {}
+        _read_calls(delta.get("tool_calls") or [], answer)
+        return delta.get("content") or ""
     return ""
+
+
+def _read_calls(pieces: list[dict[str, Any]], answer: Reply) -> None:
+    """A call comes in pieces: its id and name first, then its arguments bit by bit."""
+    for piece in pieces:
+        index, function = piece.get("index") or 0, piece.get("function") or {}
+        if index >= MAX_CALLS:
+            raise Unavailable(f"the LLM service wants more than {MAX_CALLS} calls at once", retry_after_s=RETRY_AFTER_S)
+        while len(answer.calls) <= index:
+            answer.calls.append(Call())
+        call = answer.calls[index]
+        call.id, call.name = call.id or piece.get("id") or "", call.name or function.get("name") or ""
+        call.arguments += function.get("arguments") or ""
 
 
 @contextmanager

@@ -60,3 +60,11 @@ def new_session_id() -> str:
 
 def new_turn_id() -> str:
     return f"t_{secrets.token_hex(8)}"
+
+
+def new_item_id() -> str:
+    return f"item_{secrets.token_hex(8)}"
+
+
+def new_response_id() -> str:
+    return f"resp_{secrets.token_hex(8)}"

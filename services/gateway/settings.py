@@ -74,6 +74,24 @@ class GatewaySettings(ServiceSettings):
     max_session_turns: int = Field(default=50, ge=1, le=1000)
     """Turns kept of one session; the oldest are forgotten first."""
 
+    max_live: int = Field(default=60, ge=1, le=10_000)
+    """Live conversations at once; one more is answered 429 before the upgrade."""
+
+    live_max_s: float = Field(default=3600.0, gt=0)
+    """Longest time one live connection may last, in seconds."""
+
+    live_idle_s: float = Field(default=300.0, gt=0)
+    """A live connection over which nothing came for so long is closed, in seconds."""
+
+    max_outbox: int = Field(default=1000, ge=10)
+    """Messages that may wait for a live client to read them; one more closes the connection."""
+
+    max_message_bytes: int = Field(default=2**20, ge=2**14)
+    """Largest message of a live client."""
+
+    max_items: int = Field(default=200, ge=8, le=10_000)
+    """Items kept of a live conversation; the oldest are forgotten first."""
+
     session_wait_s: float = Field(default=10.0, ge=0, le=600)
     """How long a turn waits for the one before it in the same session, in seconds, before it is answered 429."""
 

@@ -185,8 +185,11 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp, host: str, port: int, *, drain_s: float) -> AsyncIterator[int]:
-    """Serves `app` for the time of the block and gives the port (0 asks for a free one).
+async def serving(
+    app: ASGIApp, host: str, port: int, *, drain_s: float, max_message_bytes: int = 2**20
+) -> AsyncIterator[int]:
+    """Serves `app` for the time of the block and gives the port (0 asks for a free one). max_message_bytes: of a
+    WebSocket.
 
     On the way out no new connection is taken and open requests have `drain_s` seconds.
     Raises OSError when the port is taken.
@@ -195,6 +198,9 @@ async def serving(app: ASGIApp, host: str, port: int, *, drain_s: float) -> Asyn
     config = uvicorn.Config(
         Lingering(app),
         http="h11",  # httptools, which uvicorn prefers where it is installed, takes headers without end
+        ws="websockets-sansio",
+        ws_max_size=max_message_bytes,
+        ws_per_message_deflate=False,  # sound does not get smaller, and every connection would keep two windows for it
         log_config=None,
         access_log=False,
         lifespan="on",

@@ -111,6 +111,7 @@ class FakeLlm:
     prosody_state: str | None = None
     breaks_off: bool = False
     refusal: tuple[int, dict[str, Any] | str, dict[str, str]] | None = None
+    call: dict[str, Any] | None = None  # wanted instead of an answer, once, when there are tools
     url: str = ""
 
     def __post_init__(self) -> None:
@@ -144,8 +145,11 @@ class FakeLlm:
         heard = isinstance(content, list)
         state = self.prosody_state or ("on" if heard else "off")
         text = content[-1]["text"] if isinstance(content, list) else content
+        call, self.call = (self.call, None) if "tools" in asked else (None, self.call)
         return StreamingResponse(
-            self._events(text), media_type="text/event-stream", headers={"x-textpro-prosody": state}
+            self._events(text) if call is None else self._calling(call),
+            media_type="text/event-stream",
+            headers={"x-textpro-prosody": state},
         )
 
     async def _events(self, text: str) -> AsyncIterator[str]:
@@ -164,7 +168,15 @@ class FakeLlm:
             self.aborted.set()
             raise
 
-    def _chunk(self, delta: dict[str, str], finish_reason: str | None = None) -> str:
+    async def _calling(self, call: dict[str, Any]) -> AsyncIterator[str]:
+        first = {"index": 0, "id": "call_1", "type": "function", "function": {"name": call["name"], "arguments": ""}}
+        yield self._chunk({"role": "assistant", "tool_calls": [first]})
+        for letter in call["arguments"]:
+            yield self._chunk({"tool_calls": [{"index": 0, "function": {"arguments": letter}}]})
+        yield self._chunk({}, "tool_calls")
+        yield "data: [DONE]\n\n"
+
+    def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> str:
         return f"data: {json.dumps({'choices': [{'index': 0, 'delta': delta, 'finish_reason': finish_reason}]})}\n\n"
 
 

@@ -1,0 +1,153 @@
+"""What a live session tells its client, whatever the protocol: realtime.py and stream.py put it into words."""
+
+from dataclasses import dataclass, field
+
+from services.contracts.chat import ProsodyState, Usage
+from services.contracts.realtime import ResponseWishes
+from services.gateway.conversation import Item
+from services.gateway.turn_actions import Status
+
+
+@dataclass
+class Response:
+    """An answer that is being given. output: its items so far. reason: what ended it, or the LLM's finish reason."""
+
+    id: str
+    wishes: ResponseWishes
+    eager: bool
+    output: list[Item] = field(default_factory=list)
+    status: Status | None = None
+    reason: str = ""
+    error: Exception | None = None
+    usage: Usage = field(default_factory=Usage)
+    prosody: ProsodyState = "unavailable"
+    timing_ms: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SpeechStarted:
+    item_id: str
+    audio_ms: float
+
+
+@dataclass(frozen=True)
+class SpeechStopped:
+    item_id: str
+    audio_ms: float
+
+
+@dataclass(frozen=True)
+class Committed:
+    item_id: str
+    previous_item_id: str | None
+
+
+@dataclass(frozen=True)
+class Cleared:
+    pass
+
+
+@dataclass(frozen=True)
+class ItemAdded:
+    item: Item
+    previous_item_id: str | None
+
+
+@dataclass(frozen=True)
+class ItemDone:
+    """The item is as it will stay."""
+
+    item: Item
+    previous_item_id: str | None
+
+
+@dataclass(frozen=True)
+class Transcribed:
+    """The words of a spoken item, once and for all."""
+
+    item: Item
+
+
+@dataclass(frozen=True)
+class NotTranscribed:
+    item_id: str
+    error: Exception
+
+
+@dataclass(frozen=True)
+class EagerBegun:
+    """The item may be whole; an answer to it is being made, unseen."""
+
+    item_id: str
+
+
+@dataclass(frozen=True)
+class TurnResumed:
+    """It was not; that answer is gone."""
+
+    item_id: str
+
+
+@dataclass(frozen=True)
+class ResponseBegun:
+    response: Response
+
+
+@dataclass(frozen=True)
+class OutputAdded:
+    """A new item of the answer begins: words, or the call of a function."""
+
+    response: Response
+    item: Item
+    previous_item_id: str | None
+
+
+@dataclass(frozen=True)
+class TextDelta:
+    response: Response
+    item_id: str
+    text: str
+
+
+@dataclass(frozen=True)
+class OutputDone:
+    """An item of the answer is as it will stay, also when it is not whole."""
+
+    response: Response
+    item: Item
+    previous_item_id: str | None
+
+
+@dataclass(frozen=True)
+class ResponseEnded:
+    """The last word about an answer."""
+
+    response: Response
+
+
+@dataclass(frozen=True)
+class Refused:
+    """What the client asked for can't be; `event_id` is the name that it gave its event."""
+
+    error: Exception
+    event_id: str | None = None
+
+
+LiveEvent = (
+    SpeechStarted
+    | SpeechStopped
+    | Committed
+    | Cleared
+    | ItemAdded
+    | ItemDone
+    | Transcribed
+    | NotTranscribed
+    | EagerBegun
+    | TurnResumed
+    | ResponseBegun
+    | OutputAdded
+    | TextDelta
+    | OutputDone
+    | ResponseEnded
+    | Refused
+)

@@ -1,0 +1,198 @@
+"""`WS /v1/realtime`: a live session for clients of OpenAI's Realtime API."""
+
+import asyncio
+import base64
+import binascii
+import json
+from typing import Any
+
+from pydantic import ValidationError
+
+from services.contracts import realtime as wire
+from services.contracts.errors import BadRequest
+from services.gateway import live_events as tell
+from services.gateway.chat import Parts
+from services.gateway.conversation import Item
+from services.gateway.formats import G711_RATE, HEARD, Converter, Format
+from services.gateway.live import LiveSession
+from services.gateway.live_events import LiveEvent
+from services.gateway.outbox import Outbox
+from services.gateway.realtime_events import Event, events, session
+from services.gateway.session import new_item_id
+from services.gateway.turn import TurnSettings
+from services.gateway.vad import VoiceModel
+from textpro.errors import TextProError
+
+SLICE_BYTES = 16_000  # half a second at 16 kHz: then others have their turn
+SHOWN = 200  # characters of what a client sent, in a message about it
+
+
+class RealtimeSession:
+    """One connection's: what comes over the wire is done in order, what happens goes into the outbox."""
+
+    def __init__(
+        self,
+        session_id: str,
+        parts: Parts,
+        model: VoiceModel,
+        outbox: Outbox,
+        tasks: asyncio.TaskGroup,
+        settings: TurnSettings,
+    ) -> None:
+        self._id, self._parts, self._outbox = session_id, parts, outbox
+        self._n_sent = 0
+        self._live = LiveSession(parts, model, self._emit, tasks, settings)
+        self._input = Converter(_format(self._live.config.audio.input.format), HEARD)
+        self._send({"type": "session.created", "session": session(self._live.config, session_id)})
+
+    async def receive(self, message: str | bytes) -> None:
+        """One message of the client's. What is wrong with it is told; the session goes on."""
+        event_id: str | None = None
+        try:
+            given = _json(message)
+            event_id = given["event_id"] if isinstance(given.get("event_id"), str) else None
+            await self._do(_validated(given))
+        except TextProError as error:
+            self._emit(tell.Refused(error, event_id))
+
+    def close(self) -> None:
+        """Ends what runs."""
+        self._live.close()
+
+    async def _do(self, event: wire.ClientEvent) -> None:
+        live, event_id = self._live, event.event_id
+        match event:
+            case wire.AudioAppend(audio=audio):
+                await self._hear(_base64(audio))
+            case wire.AudioCommit():
+                live.hear(self._input.flush())
+                self._input = Converter(_format(live.config.audio.input.format), HEARD)
+                live.commit(event_id)
+            case wire.AudioClear():
+                live.clear(event_id)
+            case wire.ResponseCreate(response=wishes):
+                live.ask(wishes, event_id)
+            case wire.ResponseCancel():
+                live.cancel(event_id)
+            case wire.SessionUpdate(session=change):
+                self._configure(change)
+            case wire.OutputClear():
+                self._send({"type": "output_audio_buffer.cleared", "response_id": None})
+            case _:
+                await self._edit(event)
+
+    async def _edit(self, event: wire.ClientEvent) -> None:
+        """The conversation as the client wants it."""
+        live = self._live
+        match event:
+            case wire.ItemCreate(item=given, previous_item_id=after):
+                live.add(await self._item(given), after)
+            case wire.ItemDelete(item_id=item_id):
+                live.delete(item_id)
+                self._send({"type": "conversation.item.deleted", "item_id": item_id})
+            case wire.ItemRetrieve(item_id=item_id):
+                item = live.conversation.get(item_id)
+                self._send({"type": "conversation.item.retrieved", "item": item.shown()})
+            case wire.ItemTruncate(item_id=item_id, audio_end_ms=end_ms):
+                live.truncate(item_id, end_ms)
+                told = {"item_id": item_id, "content_index": event.content_index, "audio_end_ms": end_ms}
+                self._send({"type": "conversation.item.truncated", **told})
+            case _:
+                raise BadRequest(f"{event.type} is not known here")
+
+    async def _hear(self, data: bytes) -> None:
+        for start in range(0, len(data), SLICE_BYTES):
+            self._live.hear(self._input.convert(data[start : start + SLICE_BYTES]))
+            await asyncio.sleep(0)  # a long append shall not keep other sessions waiting
+
+    def _configure(self, change: dict[str, Any]) -> None:
+        before = self._live.config.audio.input.format
+        try:
+            self._live.configure(change)
+        except ValidationError as error:
+            raise _invalid(error, change, "session") from error
+        if (form := self._live.config.audio.input.format) != before:
+            self._input = Converter(_format(form), HEARD)
+        self._send({"type": "session.updated", "session": session(self._live.config, self._id)})
+
+    async def _item(self, given: wire.Item) -> Item:
+        item_id = given.id or new_item_id()
+        match given:
+            case wire.FunctionCall(name=name, arguments=arguments, call_id=call_id):
+                return Item(item_id, "function_call", arguments, name=name, call_id=call_id or item_id)
+            case wire.FunctionCallOutput(call_id=call_id, output=output):
+                return Item(item_id, "function_call_output", output, call_id=call_id)
+            case wire.UserMessage(content=parts):
+                recordings = [_base64(part.audio) for part in parts if isinstance(part, wire.InputAudio)]
+                if recordings:
+                    return await self._live.listen(item_id, self._converted(b"".join(recordings)))
+                return Item(item_id, "user", "\n".join(part.text for part in parts if isinstance(part, wire.InputText)))
+            case wire.AssistantMessage(content=said):
+                words = [part.text if isinstance(part, wire.OutputText) else part.transcript for part in said]
+                return Item(item_id, "assistant", "\n".join(words))
+            case wire.SystemMessage(content=texts):
+                return Item(item_id, "system", "\n".join(part.text for part in texts))
+
+    def _converted(self, data: bytes) -> bytes:
+        converter = Converter(_format(self._live.config.audio.input.format), HEARD)
+        return converter.convert(data) + converter.flush()
+
+    def _emit(self, event: LiveEvent) -> None:
+        for made in events(event):
+            self._send(made)
+
+    def _send(self, event: Event) -> None:
+        self._n_sent += 1
+        named = {"event_id": f"event_{self._n_sent}", "server_event_seq": self._n_sent}
+        self._outbox.put(event | named)
+
+
+def _format(given: wire.AudioFormat) -> Format:
+    match given:
+        case wire.Pcm(rate=rate):
+            return Format("pcm", rate)
+        case wire.Pcmu():
+            return Format("pcmu", G711_RATE)
+        case wire.Pcma():
+            return Format("pcma", G711_RATE)
+
+
+def _json(message: str | bytes) -> dict[str, Any]:
+    try:
+        given = json.loads(message)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"this is not JSON: {message[:SHOWN]!r}", code="invalid_json") from error
+    if not isinstance(given, dict) or not isinstance(given.get("type"), str):
+        raise BadRequest("an event is a JSON object with a `type`", param="type", code="invalid_event")
+    return given
+
+
+def _validated(given: dict[str, Any]) -> wire.ClientEvent:
+    try:
+        return wire.CLIENT_EVENT.validate_python(given)
+    except ValidationError as error:
+        raise _invalid(error, given) from error
+
+
+def _invalid(error: ValidationError, given: dict[str, Any], prefix: str = "") -> BadRequest:
+    """given: what was validated; prefix: where in the event it stood."""
+    first = error.errors()[0]
+    place: list[str] = [prefix] if prefix else []
+    within: Any = given
+    for part in first["loc"]:
+        if isinstance(within, dict) and (part in within or part is first["loc"][-1]):
+            place.append(str(part))
+            within = within.get(part)
+        elif isinstance(within, list) and isinstance(part, int) and part < len(within):
+            place.append(str(part))
+            within = within[part]
+        # Any other part is the name that the model gives to one of several kinds, and no field.
+    param = ".".join(place) or "type"
+    return BadRequest(f"{param}: {first['msg'].lower()}", param=param, code="invalid_value")
+
+
+def _base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise BadRequest(f"audio is not base64: {error}", param="audio", code="invalid_audio") from error

@@ -1,0 +1,299 @@
+"""A live session between a fake encoder on real gRPC and a fake LLM on real HTTP."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from services.contracts.errors import BadRequest, NotFound
+from services.contracts.realtime import ResponseWishes
+from services.gateway import live_events as tell
+from services.gateway.chat import Parts
+from services.gateway.conversation import Item
+from services.gateway.encoder_client import GrpcEncoder
+from services.gateway.hearing import Hearing
+from services.gateway.live import LiveSession
+from services.gateway.live_events import LiveEvent
+from services.gateway.llm_client import HttpLlm
+from services.gateway.settings import GatewaySettings
+from services.gateway.store import MemoryStore, StoreLimits
+from services.gateway.turn import TurnSettings
+from services.gateway.vad import VoiceModel
+from services.runtime.http import serving
+from services.runtime.metrics import Metrics
+from tests.gateway.conftest import PATIENCE_S, FakeEncoder, FakeLlm, hum
+
+pytestmark = pytest.mark.anyio
+E = TypeVar("E")
+SAMPLES_PER_MS = 16
+LOUD = 0.02
+
+
+class LoudIsSpeech:
+    """Takes for speech whatever sounds."""
+
+    def judge(self, samples: np.ndarray, hidden: np.ndarray, cell: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        return (0.95 if np.abs(samples[64:]).mean() > LOUD else 0.02), hidden, cell
+
+
+@dataclass
+class Line:
+    """A client's end of a session: what it says, and what it is told in order."""
+
+    session: LiveSession
+    encoder: FakeEncoder
+    llm: FakeLlm
+    inbox: asyncio.Queue[LiveEvent]
+    seen: list[LiveEvent] = field(default_factory=list)
+
+    def speak(self, ms: int) -> None:
+        self.session.hear(hum(ms // 10).tobytes())
+
+    def silence(self, ms: int) -> None:
+        self.session.hear(bytes(2 * SAMPLES_PER_MS * ms))
+
+    async def until(self, kind: type[E]) -> E:
+        """The next event of a kind; those before it are kept in `seen`."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                event = await self.inbox.get()
+                self.seen.append(event)
+                if isinstance(event, kind):
+                    return event
+
+    async def ask(self) -> tell.ResponseEnded:
+        """A spoken question and its answer."""
+        self.speak(960)
+        self.silence(320)
+        await self.until(tell.EagerBegun)
+        self.silence(1600)
+        return await self.until(tell.ResponseEnded)
+
+    def names(self) -> list[str]:
+        return [type(event).__name__ for event in self.seen]
+
+
+@asynccontextmanager
+async def _line(**settings: Any) -> AsyncIterator[Line]:
+    encoder, llm = FakeEncoder(), FakeLlm()
+    await encoder.start()
+    async with AsyncExitStack() as opened:
+        opened.push_async_callback(encoder.stop)
+        llm_port = await opened.enter_async_context(serving(llm.app(), "127.0.0.1", 0, drain_s=1))
+        parts = Parts(
+            settings=GatewaySettings(**settings),
+            encoder=GrpcEncoder(f"127.0.0.1:{encoder.port}"),
+            llm=HttpLlm(f"http://127.0.0.1:{llm_port}", "textpro", max_connections=4),
+            store=MemoryStore(StoreLimits()),
+            hearing=Hearing(threads=1, max_seconds=60, max_decoded_bytes=2**20),
+            metrics=Metrics("gateway"),
+        )
+        opened.push_async_callback(parts.encoder.close)
+        opened.push_async_callback(parts.llm.close)
+        opened.callback(parts.hearing.close)
+        opened.callback(llm.gate.set)
+        inbox: asyncio.Queue[LiveEvent] = asyncio.Queue()
+        async with asyncio.TaskGroup() as tasks:
+            session = LiveSession(parts, cast(VoiceModel, LoudIsSpeech()), inbox.put_nowait, tasks, TurnSettings())
+            yield Line(session, encoder, llm, inbox)
+            session.close()
+
+
+@pytest.fixture
+async def line() -> AsyncIterator[Line]:
+    async with _line() as opened:
+        yield opened
+
+
+async def test_a_spoken_question_is_answered_before_its_end_is_certain_and_shown_after(line: Line) -> None:
+    line.speak(960)
+    line.silence(320)
+    await line.until(tell.EagerBegun)
+    assert len(line.encoder.requests) == 1
+    line.silence(1600)
+    ended = await line.until(tell.ResponseEnded)
+    assert line.names() == [
+        "SpeechStarted",
+        "EagerBegun",
+        "SpeechStopped",
+        "Committed",
+        "ItemAdded",
+        "Transcribed",
+        "ItemDone",
+        "ResponseBegun",
+        "OutputAdded",
+        "TextDelta",
+        "TextDelta",
+        "OutputDone",
+        "ResponseEnded",
+    ]
+    assert len(line.encoder.requests) == 1
+    response = ended.response
+    assert (response.status, response.eager, response.prosody) == ("completed", True, "on")
+    question, answer = line.session.conversation.items
+    assert answer.text == f"You said: {question.text}."
+    assert response.output == [answer]
+
+
+async def test_the_next_turn_sends_the_last_one_s_bytes_again(line: Line) -> None:
+    await line.ask()
+    await line.ask()
+    first, second = (request["messages"] for request in line.llm.requests)
+    assert second[: len(first)] == first
+    assert [message["role"] for message in second] == ["user", "assistant", "user"]
+
+
+async def test_more_speech_throws_the_eager_answer_away(line: Line) -> None:
+    line.llm.gate.clear()
+    line.speak(960)
+    line.silence(320)
+    await line.until(tell.EagerBegun)
+    await line.llm.waiting.acquire()
+    line.speak(320)
+    await line.until(tell.TurnResumed)
+    async with asyncio.timeout(PATIENCE_S):
+        await line.llm.aborted.wait()
+    line.llm.gate.set()
+    line.silence(320)
+    await line.until(tell.EagerBegun)
+    line.silence(1600)
+    await line.until(tell.ResponseEnded)
+    assert line.names().count("ResponseBegun") == 1
+    assert len(line.session.conversation.items) == 2
+
+
+async def test_speech_over_an_answer_ends_its_generation_and_keeps_what_was_delivered(line: Line) -> None:
+    line.llm.gate.clear()
+    line.speak(960)
+    line.silence(2000)
+    await line.until(tell.TextDelta)
+    line.speak(160)
+    ended = await line.until(tell.ResponseEnded)
+    assert (ended.response.status, ended.response.reason) == ("cancelled", "turn_detected")
+    async with asyncio.timeout(PATIENCE_S):
+        await line.llm.aborted.wait()
+    assert line.session.conversation.items[-1].text == "You said: "
+    assert line.session.conversation.items[-1].status == "incomplete"
+
+
+async def test_a_client_may_commit_and_ask_by_itself(line: Line) -> None:
+    line.session.configure({"audio": {"input": {"turn_detection": None}}})
+    line.speak(500)
+    line.session.commit()
+    await line.until(tell.Transcribed)
+    assert not line.llm.requests
+    line.session.ask(ResponseWishes(instructions="Be brief.", max_output_tokens=7))
+    ended = await line.until(tell.ResponseEnded)
+    assert ended.response.output[0].text == "You said: number 50."
+    (request,) = line.llm.requests
+    assert request["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert request["max_tokens"] == 7
+
+
+async def test_typed_words_are_answered_too(line: Line) -> None:
+    line.session.add(Item("i1", "user", "Hello."))
+    line.session.ask(ResponseWishes())
+    ended = await line.until(tell.ResponseEnded)
+    assert ended.response.output[0].text == "You said: Hello.."
+
+
+async def test_what_can_t_be_done_is_refused_by_the_event_s_own_name(line: Line) -> None:
+    line.session.commit("e1")
+    refused = await line.until(tell.Refused)
+    assert (refused.event_id, getattr(refused.error, "code", None)) == ("e1", "input_audio_buffer_commit_empty")
+    with pytest.raises(NotFound):
+        line.session.delete("nothing")
+    with pytest.raises(ValidationError):
+        line.session.configure({"max_output_tokens": -1})
+
+
+async def test_an_encoder_that_fails_loses_the_words_and_not_the_session(line: Line) -> None:
+    line.encoder.error = NotFound("gone")
+    line.speak(960)
+    line.silence(2000)
+    await line.until(tell.NotTranscribed)
+    line.encoder.error = None
+    ended = await line.ask()
+    assert ended.response.status == "completed"
+
+
+async def test_an_llm_that_fails_is_told_and_the_next_turn_is_answered(line: Line) -> None:
+    line.llm.refusal = (500, {"message": "broken"}, {})
+    line.speak(960)
+    line.silence(2000)
+    ended = await line.until(tell.ResponseEnded)
+    assert ended.response.status == "failed"
+    line.llm.refusal = None
+    assert (await line.ask()).response.status == "completed"
+
+
+async def test_a_conversation_that_does_not_fit_is_cut(line: Line) -> None:
+    for _ in range(3):
+        await line.ask()
+    line.llm.max_turns = 3
+    assert (await line.ask()).response.status == "completed"
+    assert len(line.llm.requests[-1]["messages"]) <= 3
+
+
+async def test_nothing_is_left_of_what_was_thrown_away(line: Line) -> None:
+    for _ in range(5):
+        line.speak(640)
+        line.silence(320)
+        await line.until(tell.EagerBegun)
+        line.speak(320)
+        await line.until(tell.TurnResumed)
+        line.silence(3000)
+        await line.until(tell.ResponseEnded)
+    session = line.session
+    assert not session._answers
+    assert not session._heard
+    assert not session._encoding
+    assert not session._items
+
+
+async def test_a_function_is_called_and_its_result_answered(line: Line) -> None:
+    line.llm.call = {"name": "weather", "arguments": '{"city":"Paris"}'}
+    line.session.configure({"tools": [{"type": "function", "name": "weather", "parameters": {"type": "object"}}]})
+    (call,) = (await line.ask()).response.output
+    assert (call.name, call.text) == ("weather", '{"city":"Paris"}')
+    assert line.llm.requests[0]["tools"][0]["function"]["name"] == "weather"
+    line.session.add(Item("i9", "function_call_output", "sunny", call_id=call.call_id))
+    line.session.ask(ResponseWishes())
+    ended = await line.until(tell.ResponseEnded)
+    assert ended.response.output[0].text == "You said: sunny."
+    assert [message["role"] for message in line.llm.requests[1]["messages"]] == ["user", "assistant", "tool"]
+
+
+async def test_the_same_words_may_be_answered_in_another_tone_or_in_none(line: Line) -> None:
+    await line.ask()
+    await line.ask()
+    first, _, second, _ = line.session.conversation.items
+    assert first.prosody is not None
+    assert first.prosody != second.prosody
+    line.session.ask(ResponseWishes(prosody_from=first.id))
+    await line.until(tell.ResponseEnded)
+    line.session.ask(ResponseWishes(prosody="off"))
+    await line.until(tell.ResponseEnded)
+    borrowed, toneless = (request["messages"] for request in line.llm.requests[2:])
+    assert borrowed[2]["content"][0] == first.prosody.content_part()
+    assert borrowed[2]["content"][1]["text"] == second.text
+    assert all(isinstance(message["content"], str) for message in toneless)
+
+
+@pytest.mark.parametrize("wishes", [{"prosody_from": "i1"}, {"conversation": "none"}, {"input": []}])
+async def test_a_wish_that_can_t_be_met_is_refused(line: Line, wishes: dict[str, Any]) -> None:
+    line.session.add(Item("i1", "user", "Hello."))
+    with pytest.raises(BadRequest):
+        line.session.ask(ResponseWishes.model_validate(wishes))
+
+
+async def test_the_stage_times_add_up(line: Line) -> None:
+    timing_ms = (await line.ask()).response.timing_ms
+    assert timing_ms["pause"] > 300
+    assert timing_ms["total"] == pytest.approx(sum(timing_ms[name] for name in ("pause", "wait", "generate")), abs=0.2)
+    assert timing_ms["first_token"] == pytest.approx(timing_ms["pause"] + timing_ms["wait"], abs=0.2)

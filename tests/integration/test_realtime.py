@@ -1,0 +1,57 @@
+"""OpenAI's own client in a spoken conversation with the real services."""
+
+import asyncio
+import base64
+from typing import Any
+
+import numpy as np
+import pytest
+from openai import AsyncOpenAI
+
+from services.cli.demo import EXAMPLES
+from services.gateway.formats import HEARD, Converter, Format
+from tests.integration.conftest import Stack
+from textpro.audio import decode
+
+pytestmark = [pytest.mark.embedded, pytest.mark.anyio]
+PCM_24 = Format("pcm", 24_000)
+PATIENCE_S = 60
+CHUNK = 4800  # 100 ms
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def recording(name: str) -> bytes:
+    """24 kHz PCM16, with a second and a half of silence behind it."""
+    samples = (decode((EXAMPLES / name).read_bytes()) * 32_767).astype("<i2")
+    quiet = np.zeros(24_000, "<i2")
+    return Converter(HEARD, PCM_24).convert(np.concatenate([samples, quiet]).tobytes())
+
+
+async def spoken(connection: Any, sound: bytes) -> list[Any]:
+    """The events of a turn."""
+    for start in range(0, len(sound), CHUNK):
+        await connection.input_audio_buffer.append(audio=base64.b64encode(sound[start : start + CHUNK]).decode())
+    seen: list[Any] = []
+    async with asyncio.timeout(PATIENCE_S):
+        async for event in connection:
+            seen.append(event)
+            if event.type == "response.done":
+                return seen
+    raise AssertionError("the connection ended")
+
+
+@pytest.mark.parametrize("detection", ["server_vad", "semantic_vad"])
+async def test_a_stock_client_holds_a_spoken_conversation(stack: Stack, detection: str) -> None:
+    client = AsyncOpenAI(api_key="none", base_url=f"{stack.client.base_url}/v1", max_retries=0)
+    session = {"type": "realtime", "audio": {"input": {"turn_detection": {"type": detection}}}, "temperature": 0}
+    async with client.realtime.connect(model="textpro") as connection:
+        await connection.session.update(session=session)
+        turns = [await spoken(connection, recording(name)) for name in ("sum.wav", "capital.wav")]
+    for seen, words in zip(turns, ("two", "paris"), strict=True):
+        assert words in "".join(event.delta for event in seen if event.type == "response.output_text.delta").lower()
+        assert seen[-1].response.status == "completed"
+        assert seen[-1].response.prosody == "on"
