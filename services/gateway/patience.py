@@ -3,22 +3,20 @@
 import re
 from dataclasses import dataclass
 
-# A sentence does not end with one of these, whatever mark a transcript puts behind it.
+# No sentence ends with one of these, whatever mark a transcript puts behind it.
 _OPEN = (
-    "a an the my your his her its our their this these those some any no every each another "
-    "and or but nor so because since although though unless until while if when whenever where whether that which who "
-    "whose "
-    "of to from with without for at by in into onto on about between among against during than as like per via "
-    "is are was were be been am i'm i've i'd i'll we're they're you're it's there's let's "
-    "will would shall should can could may might must do does did has have had want need wants needs "
-    "um uh er erm hmm mm well actually maybe please also plus very really quite just only"
+    "a an the my your our their and or but nor because although unless if than i'm i've i'd i'll we're they're you're "
+    "um uh er erm"
 )
-OPEN_WORDS = frozenset(_OPEN.split())
-# Said alone, these are whole: "No.", "That.", "Please."
-_ALONE = "no so that this these those some any i please well maybe actually really if"
-WHOLE_ALONE = frozenset(_ALONE.split())
-_WORD = re.compile(r"[\w'’]+")
-_SENTENCE = re.compile(r"[.!?…]+")
+# Few sentences do, most of them questions: "What is it for?"
+_DOUBTFUL = (
+    "of to from with without for at by in into onto on about between among against during as like is are was were be "
+    "been am will would shall should can could may might must do does did has have had that which who whose when while "
+    "where so well also just very really please"
+)
+OPEN_WORDS, DOUBTFUL_WORDS = frozenset(_OPEN.split()), frozenset(_DOUBTFUL.split())
+MARKS, OPEN_MARKS = (".", "!", "?"), (",", "-", "–", "—", ":", ";", "…", "...")
+_WORD = re.compile(r"[\w']+")
 
 
 @dataclass(frozen=True)
@@ -35,23 +33,19 @@ class Patience:
 
     def after(self, text: str) -> float:
         """text: a transcript with punctuation, of what was said so far."""
-        text = text.strip()
-        words = [word.lower().replace("’", "'") for word in _WORD.findall(text)]
+        text = text.strip().replace("’", "'")
+        words = [word.lower() for word in _WORD.findall(text)]
         if not words:
             return self.unclear_ms
-        last = [word.lower() for word in _WORD.findall(_SENTENCE.split(text.rstrip(".!?… "))[-1])]
-        if text.endswith((",", "-", "–", "—", ":", ";", "…", "...")) or _is_open(last) or _is_rising_list(text):
+        if text.endswith(OPEN_MARKS) or words[-1] in OPEN_WORDS or _is_rising_list(text):
             return self.unfinished_ms
-        return self.finished_ms if text[-1] in ".!?" else self.unclear_ms
-
-
-def _is_open(sentence: list[str]) -> bool:
-    """sentence: the words of the last one."""
-    return bool(sentence) and sentence[-1] in OPEN_WORDS and not (len(sentence) == 1 and sentence[0] in WHOLE_ALONE)
+        # A word alone is often a whole answer: "So." "Please."
+        doubtful = words[-1] in DOUBTFUL_WORDS and len(words) > 1 and not text.endswith("?")
+        return self.finished_ms if text.endswith(MARKS) and not doubtful else self.unclear_ms
 
 
 def _is_rising_list(text: str) -> bool:
-    """Things in a row, and no word yet that announces the last: `eggs, milk`."""
-    sentence = re.split(r"[.!?]\s", text)[-1].rstrip(".!?")
-    things = sentence.split(",")
-    return len(things) >= 3 and not re.search(r"\b(and|or)\b", things[-1].lower()) and len(things[-1].split()) <= 2
+    """Things in a row, and no word yet that announces the last: `eggs, milk, bread`."""
+    things = re.split(r"[.!?]\s", text)[-1].rstrip(".!?").lower().split(",")
+    announced = re.search(r"\b(and|or)\b", things[-1])
+    return len(things) >= 3 and announced is None and len(things[-1].split()) <= 2
