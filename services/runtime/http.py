@@ -186,10 +186,10 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def serving(
-    app: ASGIApp, host: str, port: int, *, drain_s: float, max_message_bytes: int = 2**20
+    app: ASGIApp, host: str, port: int, *, drain_s: float, max_message_bytes: int | None = None
 ) -> AsyncIterator[int]:
     """Serves `app` for the time of the block and gives the port (0 asks for a free one). max_message_bytes: of a
-    WebSocket.
+    WebSocket; without it there are none.
 
     On the way out no new connection is taken and open requests have `drain_s` seconds.
     Raises OSError when the port is taken.
@@ -198,8 +198,8 @@ async def serving(
     config = uvicorn.Config(
         Lingering(app),
         http="h11",  # httptools, which uvicorn prefers where it is installed, takes headers without end
-        ws="websockets-sansio",
-        ws_max_size=max_message_bytes,
+        ws="none" if max_message_bytes is None else "websockets-sansio",
+        ws_max_size=max_message_bytes or 0,
         ws_per_message_deflate=False,  # sound does not get smaller, and every connection would keep two windows for it
         log_config=None,
         access_log=False,

@@ -225,7 +225,9 @@ async def _house(redis_url: str | None = None, **settings: Any) -> AsyncIterator
                 **{"probe_s": 0.05, **settings},
             )
             async with (
-                serving(create_app(chosen), "127.0.0.1", 0, drain_s=1) as port,
+                serving(
+                    create_app(chosen), "127.0.0.1", 0, drain_s=1, max_message_bytes=chosen.max_message_bytes
+                ) as port,
                 httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S) as http,
             ):
                 try:
