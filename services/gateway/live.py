@@ -247,8 +247,7 @@ class LiveSession:
 
     def _begin_item(self, answer: _Answer) -> None:
         assert answer.item is not None
-        kept = answer.response.wishes.conversation == "auto"
-        before = self.conversation.add(answer.item) if kept else None
+        before = self.conversation.add(answer.item)
         self._emit(tell.OutputAdded(answer.response, answer.item, before))
 
     def _end_item(self, answer: _Answer, status: ItemStatus) -> None:
@@ -262,7 +261,7 @@ class LiveSession:
 
     def _keep(self, answer: _Answer) -> str | None:
         """The conversation has what was delivered, whatever comes next."""
-        if answer.item is not None and answer.response.wishes.conversation == "auto":
+        if answer.item is not None:
             with suppress(NotFound):  # the client has deleted it
                 return self.conversation.put(answer.item)
         return None

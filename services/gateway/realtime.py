@@ -4,7 +4,7 @@ import asyncio
 import base64
 import binascii
 import json
-from typing import Any
+from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
@@ -39,7 +39,7 @@ class RealtimeSession:
         tasks: asyncio.TaskGroup,
         settings: TurnSettings,
     ) -> None:
-        self._id, self._parts, self._outbox = session_id, parts, outbox
+        self._id, self._outbox = session_id, outbox
         self._n_sent = 0
         self._live = LiveSession(parts, model, self._emit, tasks, settings)
         self._input = Converter(_format(self._live.config.audio.input.format), HEARD)
@@ -159,12 +159,19 @@ def _format(given: wire.AudioFormat) -> Format:
 
 def _json(message: str | bytes) -> dict[str, Any]:
     try:
-        given = json.loads(message)
+        text = message if isinstance(message, str) else message.decode()
+        given = json.loads(text, parse_constant=_no_number)
+        if "\\u" in text:  # half a surrogate pair is JSON, but no text that could be sent on
+            json.dumps(given, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise BadRequest(f"this is not JSON: {message[:SHOWN]!r}", code="invalid_json") from error
     if not isinstance(given, dict) or not isinstance(given.get("type"), str):
         raise BadRequest("an event is a JSON object with a `type`", param="type", code="invalid_event")
     return given
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _validated(given: dict[str, Any]) -> wire.ClientEvent:

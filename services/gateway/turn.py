@@ -4,7 +4,7 @@ A pause in somebody's speech makes an *eager* answer, which is held back: the en
 the LLM begins at once. More speech throws it away, and nobody has seen it. When the pause has lasted long enough, the
 utterance ends and what is there of the answer is shown; no time is lost. Speech over an answer ends the answer.
 
-No clock, no I/O, no logging, no task: every decision can be replayed, and thousands of conversations a second tested.
+No clock, no I/O, no logging, no task: every decision can be replayed, and thousands of turns a second tested.
 """
 
 from collections.abc import Iterator

@@ -123,6 +123,8 @@ async def test_a_recording_may_be_an_item(spoken: Callable[..., Any]) -> None:
     [
         ("{", "invalid_json", None),
         ("[1]", "invalid_event", "type"),
+        ('{"type": "response.create", "response": {"temperature": NaN}}', "invalid_json", None),
+        (r'{"type": "session.update", "session": {"instructions": "\ud800"}}', "invalid_json", None),
         ('{"type": "nonsense", "event_id": "e1"}', "invalid_value", "type"),
         ('{"type": "input_audio_buffer.append", "audio": "%", "event_id": "e1"}', "invalid_audio", "audio"),
         ('{"type": "input_audio_buffer.append", "event_id": "e1"}', "invalid_value", "audio"),
