@@ -15,6 +15,7 @@ from services.gateway.hearing import Hearing
 from services.gateway.limits import Seats
 from services.gateway.live_api import live_router
 from services.gateway.llm_client import HttpLlm, Llm
+from services.gateway.pressure import Pressure
 from services.gateway.redis_store import RedisStore
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import MemoryStore, Store, StoreLimits
@@ -59,6 +60,7 @@ def create_app(
                     max_decoded_bytes=settings.max_decoded_bytes,
                 ),
                 metrics=metrics,
+                pressure=Pressure(settings.max_eager),
             )
             app.state.voice = VoiceModel()
             opened.callback(parts.hearing.close)

@@ -14,6 +14,7 @@ from services.gateway.hearing import Hearing
 from services.gateway.history import budget, fitting, newer_half, prompt
 from services.gateway.limits import Deadline
 from services.gateway.llm_client import ContextExceeded, Llm, Reply, Sampling
+from services.gateway.pressure import Pressure
 from services.gateway.session import Prosody, Session, Turn, new_session_id, new_turn_id
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import Store
@@ -54,6 +55,7 @@ class Parts:
     store: Store
     hearing: Hearing
     metrics: Metrics
+    pressure: Pressure
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from services.contracts.realtime import SemanticVad, ServerVad, Session
 from services.gateway.patience import Patience
-from services.gateway.turn import TurnSettings
+from services.gateway.turn_settings import TurnSettings
 
 PACE = {"low": 1.5, "medium": 1.0, "auto": 1.0, "high": 0.7}  # eagerness -> so many times the usual patience
 

@@ -80,7 +80,9 @@ class Speech:
 class Encoder(Protocol):
     """What a turn needs of an encoder."""
 
-    async def encode(self, pcm16: bytes, *, prosody: ProsodyKind, timeout_s: float) -> Speech: ...
+    async def encode(
+        self, pcm16: bytes, *, prosody: ProsodyKind, timeout_s: float, partial: bool = False
+    ) -> Speech: ...
 
     async def check(self) -> None: ...
 
@@ -97,12 +99,14 @@ class GrpcEncoder:
         # The stub class of grpc_health declares its calls only in its constructor, out of a type checker's sight.
         self._health: Any = health_pb2_grpc.HealthStub(self._channel)
 
-    async def encode(self, pcm16: bytes, *, prosody: ProsodyKind, timeout_s: float) -> Speech:
-        """pcm16: mono, 16 kHz, little endian -> Speech.
+    async def encode(self, pcm16: bytes, *, prosody: ProsodyKind, timeout_s: float, partial: bool = False) -> Speech:
+        """pcm16: mono, 16 kHz, little endian -> Speech. partial: gives way to others when the encoder is full.
 
         Raises Overloaded (full queue), Unavailable (down, or still loading), DeadlineExceeded, AudioError.
         """
-        request = encoder_pb2.EncodeRequest(pcm16=pcm16, prosody=_KINDS[prosody], request_id=request_id.get())
+        request = encoder_pb2.EncodeRequest(
+            pcm16=pcm16, prosody=_KINDS[prosody], request_id=request_id.get(), partial=partial
+        )
         try:
             answer = await self._stub.Encode(request, timeout=timeout_s)
         except grpc.aio.AioRpcError as error:

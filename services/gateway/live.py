@@ -25,7 +25,8 @@ from services.gateway.llm_client import Call, ContextExceeded, Message, Reply, S
 from services.gateway.session import new_item_id, new_response_id
 from services.gateway.sound import BYTES_PER_SAMPLE, Sound
 from services.gateway.timeline import Timeline
-from services.gateway.turn import TurnMachine, TurnSettings
+from services.gateway.turn import TurnMachine
+from services.gateway.turn_settings import TurnSettings
 from services.gateway.vad import WINDOW, VoiceActivity, VoiceModel
 from textpro.audio import SAMPLE_RATE
 from textpro.errors import TextProError
@@ -45,6 +46,7 @@ class _Answer:
     task: asyncio.Task[None]
     timeline: Timeline
     begun: bool = False
+    n_pieces: int = 0
     item: Item | None = None
 
 
@@ -73,10 +75,12 @@ class LiveSession:
         self._answers: dict[int, _Answer] = {}
         self._said: tuple[float, float] | None = None  # when the last speech ended, and the pause after it, in seconds
         self._event_id: str | None = None
+        self._loaded = False
 
     # ---------------------------------------------------------------------------------------------- what a client does
     def hear(self, pcm16: bytes) -> None:
         """Sound goes on: PCM16, mono, 16 kHz, whole samples."""
+        self._look_round()
         self._sound.add(pcm16)
         if self._settings.detect:
             for speech in self._voice.hear(pcm16):
@@ -159,6 +163,9 @@ class LiveSession:
             case do.Encode(take, first, last):
                 pcm16 = self._sound.between(first, last)
                 self._encoding[take] = self._tasks.create_task(self._encode(take, pcm16), name=f"encode {take}")
+            case do.EncodePartial(take, first, last):
+                run = self._encode_partial(take, self._sound.between(first, last))
+                self._encoding[take] = self._tasks.create_task(run, name=f"encode {take}")
             case do.Forget(take):
                 self._heard.pop(take, None)
                 if task := self._encoding.pop(take, None):
@@ -191,6 +198,8 @@ class LiveSession:
                 lag_s = (self._machine.position - sample) / SAMPLE_RATE
                 self._said = self._now_s() - lag_s, lag_s
                 self._emit(tell.SpeechStopped(self._items[utterance], _ms(sample)))
+            case do.Partial(utterance, text):
+                self._emit(tell.PartlyTranscribed(self._items[utterance], text))
             case do.Committed(utterance, first, last):
                 item_id = self._items.setdefault(utterance, new_item_id())
                 item = Item(item_id, "user", "", "in_progress", spoken=True, audio_ms=_ms(last - first))
@@ -220,6 +229,8 @@ class LiveSession:
         match action:
             case do.Begin(_, eager):
                 answer.begun, response.eager = True, eager
+                if eager:
+                    self._parts.metrics.eager("promoted")
                 answer.timeline.begin(self._said, self._now_s())
                 self._said = None
                 self._emit(tell.ResponseBegun(response))
@@ -277,10 +288,26 @@ class LiveSession:
         del self._encoding[take]
         self._tell(told.Heard(take, speech.text, self._patience.after(speech.text)))
 
+    async def _encode_partial(self, take: int, pcm16: bytes) -> None:
+        """A full encoder has no time for it, and that is no error."""
+        event: told.Event
+        try:
+            timeout_s = self._parts.settings.encode_timeout_s
+            prosody = ProsodyKind.NONE
+            speech = await self._parts.encoder.encode(pcm16, prosody=prosody, timeout_s=timeout_s, partial=True)
+            event = told.Heard(take, speech.text)
+        except TextProError as error:
+            event = told.Unheard(take, error)
+        del self._encoding[take]
+        self._tell(event)
+
     async def _speech(self, pcm16: bytes) -> Speech:
         profile = await self._parts.llm.profile()
         kind = profile.prosody if self.config.prosody == "on" else ProsodyKind.NONE
-        return await self._parts.encoder.encode(pcm16, prosody=kind, timeout_s=self._parts.settings.encode_timeout_s)
+        with self._parts.pressure.noticed():
+            return await self._parts.encoder.encode(
+                pcm16, prosody=kind, timeout_s=self._parts.settings.encode_timeout_s
+            )
 
     def _generate(self, number: int, take: int | None, wishes: ResponseWishes) -> None:
         heard = self._heard[take] if take is not None else None
@@ -292,13 +319,16 @@ class LiveSession:
     async def _run(self, number: int, messages: list[Message], sampling: Sampling) -> None:
         """The generation. It begins with the next turn of the event loop, when its answer is known by its number."""
         deadline = Deadline.after(self._parts.settings.turn_timeout_s)
-        response, timeline = self._answers[number].response, self._answers[number].timeline
+        answer = self._answers[number]
+        response, timeline = answer.response, answer.timeline
         try:
             async with AsyncExitStack() as held:
+                held.enter_context(self._parts.pressure.generating())
                 reply = await self._open(held, messages, sampling, deadline)
                 response.prosody = reply.prosody
                 async for piece in reply.pieces:
                     timeline.come(self._now_s())
+                    answer.n_pieces += 1
                     self._tell(told.Piece(number, piece))
             for call in reply.calls:
                 self._tell(told.Piece(number, call))
@@ -348,6 +378,12 @@ class LiveSession:
         )
 
     # ---------------------------------------------------------------------------------------------------------- besides
+    def _look_round(self) -> None:
+        """Whether there is room for work that may be in vain."""
+        if self._loaded != self._parts.pressure.is_high:
+            self._loaded = not self._loaded
+            self._tell(told.Load(self._loaded))
+
     def _catch_up(self) -> None:
         """All sound that came is told, also what fills no window."""
         if samples := self._sound.last - self._machine.position:
@@ -359,8 +395,11 @@ class LiveSession:
 
     def _forget_unseen(self, number: int) -> None:
         """Nobody was told of it, so nobody is told of its end."""
-        if number in self._answers and not self._answers[number].begun:
+        answer = self._answers.get(number)
+        if answer is not None and not answer.begun:
             del self._answers[number]
+            self._parts.metrics.eager("wasted")
+            self._parts.metrics.llm_tokens(wasted=answer.n_pieces)
 
     def _count(self, response: Response) -> None:
         ends = {"completed": "answered", "cancelled": "interrupted", "failed": "failed"}

@@ -12,7 +12,7 @@ from services.gateway.outbox import Outbox
 from services.gateway.realtime import RealtimeSession
 from services.gateway.session import new_session_id
 from services.gateway.sockets import Opened, converse, refuse
-from services.gateway.turn import TurnSettings
+from services.gateway.turn_settings import TurnSettings
 from services.runtime.lifecycle import Readiness
 from textpro.errors import TextProError
 
@@ -28,7 +28,8 @@ def live_router(seats: Seats, readiness: Readiness) -> APIRouter:
         parts, voice = websocket.app.state.parts, websocket.app.state.voice
 
         def opened(outbox: Outbox, tasks: asyncio.TaskGroup) -> RealtimeSession:
-            return RealtimeSession(new_session_id(), parts, voice, outbox, tasks, TurnSettings())
+            turns = TurnSettings(partial_ms=parts.settings.partial_ms)
+            return RealtimeSession(new_session_id(), parts, voice, outbox, tasks, turns)
 
         await admitted(websocket, parts, opened, "realtime")
 

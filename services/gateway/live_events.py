@@ -62,6 +62,14 @@ class ItemDone:
 
 
 @dataclass(frozen=True)
+class PartlyTranscribed:
+    """Words of what is being said; they are not taken back, though `Transcribed` has the last word. text: to append."""
+
+    item_id: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Transcribed:
     """The words of a spoken item, once and for all."""
 
@@ -140,6 +148,7 @@ LiveEvent = (
     | Cleared
     | ItemAdded
     | ItemDone
+    | PartlyTranscribed
     | Transcribed
     | NotTranscribed
     | EagerBegun

@@ -19,7 +19,7 @@ from services.gateway.live_events import LiveEvent
 from services.gateway.outbox import Outbox
 from services.gateway.realtime_events import Event, events, session
 from services.gateway.session import new_item_id
-from services.gateway.turn import TurnSettings
+from services.gateway.turn_settings import TurnSettings
 from services.gateway.vad import VoiceModel
 from textpro.errors import TextProError
 

@@ -83,6 +83,12 @@ class GatewaySettings(ServiceSettings):
     live_idle_s: float = Field(default=300.0, gt=0)
     """A live connection over which nothing came for so long is closed, in seconds."""
 
+    partial_ms: float = Field(default=640.0, ge=0)
+    """More speech of a live utterance after which its words so far are looked for, in milliseconds; 0: never."""
+
+    max_eager: int = Field(default=16, ge=0)
+    """Live answers being made at once from which on none is begun before its utterance has surely ended; 0: never."""
+
     max_outbox: int = Field(default=1000, ge=10)
     """Messages that may wait for a live client to read them; one more closes the connection."""
 

@@ -14,44 +14,14 @@ from typing import Any
 from services.contracts.errors import DeadlineExceeded, Overloaded
 from services.gateway import turn_actions as do
 from services.gateway import turn_events as told
+from services.gateway.agreement import Agreement
 from services.gateway.onset import Onset
 from services.gateway.turn_actions import Action, Status
 from services.gateway.turn_events import Event
+from services.gateway.turn_settings import TurnSettings
 from textpro.audio import SAMPLE_RATE
 
 SAMPLES_PER_MS = SAMPLE_RATE // 1000
-
-
-@dataclass(frozen=True)
-class TurnSettings:
-    """When somebody speaks, when they have finished, and what may interrupt whom. Times in audio, not on a clock,
-    except the two timeouts.
-
-    detect: find utterances by voice activity; without it the client commits them. adaptive: wait as long as the words
-    suggest (`Heard.pause_ms`), and `pause_ms` only where they are not known. answer: answer what was committed unasked.
-    """
-
-    detect: bool = True
-    adaptive: bool = True
-    answer: bool = True
-    threshold: float = 0.5  # probability from which on somebody speaks
-    hysteresis: float = 0.15  # speech goes on until so much below it
-    prefix_ms: float = 300  # kept from before the speech: its first sound is often too soft to be noticed
-    tail_ms: float = 96  # and from after it
-    min_speech_ms: float = 96  # shorter sounds are no speech: a click, a cough
-    gap_ms: float = 160  # silence that ends such a sound
-    eager: bool = True
-    eager_ms: float = 160  # the pause that makes an eager answer
-    max_eager: int = 4  # eager answers to one utterance
-    resume_ms: float = 64  # speech in a pause that ends the pause
-    pause_ms: float = 500
-    max_pause_ms: float = 2000  # the longest that words may suggest
-    interrupt: bool = True  # speech over an answer ends it
-    interrupt_ms: float = 120  # so much of it
-    max_utterance_ms: float = 60_000  # a longer one is committed in parts
-    max_unheard: int = 8  # committed utterances that wait for the encoder; for one more the oldest is given up
-    hear_timeout_s: float = 30
-    answer_timeout_s: float = 120
 
 
 @dataclass
@@ -61,6 +31,9 @@ class _Utterance:
     speech_end: int
     resumed: int = 0  # samples of speech since then that may be none
     eager: int = 0
+    partial: int | None = None  # the take that looks for its words so far
+    looked_at: int = 0  # where the last one ended
+    words: Agreement = field(default_factory=Agreement)
 
 
 @dataclass
@@ -133,7 +106,7 @@ class TurnMachine:
         if self._settings.detect and not settings.detect:
             self._floor = self.needed_from  # what is still there is the client's to commit
             if self._utterance is not None:
-                actions, self._utterance = list(self._throw_away(self._utterance)), None
+                actions = list(self._drop(self._utterance))
         self._settings = settings
         return actions
 
@@ -210,11 +183,31 @@ class TurnMachine:
             if not paused or utterance.resumed >= self._samples(settings.resume_ms):
                 utterance.speech_end, utterance.resumed = self._position, 0
                 yield from self._throw_away(utterance)
+                yield from self._look(utterance)
             elif self._take is not None:
                 self._take.doubted = True
         else:
             utterance.resumed = 0
         yield from self._pause(utterance, now_s)
+
+    def _look(self, utterance: _Utterance) -> Iterator[Action]:
+        """For the words so far, one pass at a time, the less often the longer the speech."""
+        settings, spoken = self._settings, self._position - utterance.first
+        due = max(self._samples(settings.partial_ms), round(settings.partial_share * spoken))
+        if not settings.partial_ms or self._loaded or utterance.partial is not None:
+            return
+        if self._position - max(utterance.first, utterance.looked_at) >= due:
+            utterance.partial, utterance.looked_at = self._next(), self._position
+            yield do.EncodePartial(utterance.partial, utterance.first, self._position)
+
+    def _look_no_more(self, utterance: _Utterance) -> Iterator[Action]:
+        if utterance.partial is not None:
+            yield do.Forget(utterance.partial)
+            utterance.partial = None
+
+    def _agreed(self, utterance: _Utterance, text: str) -> Iterator[Action]:
+        if more := utterance.words.hear(text):
+            yield do.Partial(utterance.number, more)
 
     def _pause(self, utterance: _Utterance, now_s: float) -> Iterator[Action]:
         """How long the pause is by now, and what that means."""
@@ -226,6 +219,7 @@ class TurnMachine:
             yield from self._start(self._floor)
         elif pause >= self._samples(settings.eager_ms) and self._take is None and self._may_be_eager(utterance):
             utterance.eager += 1
+            yield from self._look_no_more(utterance)
             self._take = _Take(self._next(), utterance.number, now_s)
             yield do.Encode(self._take.number, utterance.first, self._spoken_until(utterance))
 
@@ -251,6 +245,12 @@ class TurnMachine:
             yield from self._abort_eager()
             yield do.Resumed(utterance.number)
 
+    def _drop(self, utterance: _Utterance) -> Iterator[Action]:
+        """As if it had not been said."""
+        yield from self._look_no_more(utterance)
+        yield from self._throw_away(utterance)
+        self._utterance = None
+
     def _abort_eager(self) -> Iterator[Action]:
         answer, self._eager_answer = self._eager_answer, None
         if answer is not None and answer.reason is None:
@@ -272,6 +272,7 @@ class TurnMachine:
     def _commit(self, utterance: _Utterance, now_s: float, *, answer: bool) -> Iterator[Action]:
         if not answer:
             yield from self._abort_eager()
+        yield from self._look_no_more(utterance)
         if self._settings.detect:
             yield do.SpeechStopped(utterance.number, utterance.speech_end)
         yield do.Committed(utterance.number, utterance.first, self._position)
@@ -294,8 +295,8 @@ class TurnMachine:
 
     def _clear(self) -> Iterator[Action]:
         if self._utterance is not None:
-            yield from self._throw_away(self._utterance)
-        self._utterance, self._floor = None, self._position
+            yield from self._drop(self._utterance)
+        self._floor = self._position
         self._onset.forget()
         yield do.Cleared()
 
@@ -309,6 +310,10 @@ class TurnMachine:
                 take.text = event.text
                 yield from self._understand(take)
             yield from self._answer_now(now_s)
+        elif self._utterance is not None and self._utterance.partial == event.take:
+            self._utterance.partial = None
+            if isinstance(event, told.Heard):
+                yield from self._agreed(self._utterance, event.text)
         elif self._utterance is not None and self._take is not None and self._take.is_awaited(event.take):
             # Where nothing was heard, or hearing failed, nobody answers, and the pause takes its time.
             take, utterance = self._take, self._utterance
@@ -316,7 +321,9 @@ class TurnMachine:
             if isinstance(event, told.Unheard):
                 yield do.Forget(take.number)
                 self._take = None
-            elif take.text and self._settings.answer and self._is_free():
+            else:
+                yield from self._agreed(utterance, event.text)
+            if take.text and self._settings.answer and self._is_free():
                 self._eager_answer = _Answer(self._next(), now_s, take.text)
                 yield do.Generate(self._eager_answer.number, take.number, None)
                 yield do.Eager(utterance.number)
@@ -424,7 +431,7 @@ class TurnMachine:
 
     def _close(self) -> Iterator[Action]:
         if self._utterance is not None:
-            yield from self._throw_away(self._utterance)
+            yield from self._drop(self._utterance)
         yield from self._abort_eager()
         for number in self._unheard:
             yield do.Forget(number)

@@ -52,6 +52,23 @@ class Encode:
 
 
 @dataclass(frozen=True)
+class EncodePartial:
+    """Like `Encode`, while somebody still speaks: the words alone are wanted, and only if there is time for it."""
+
+    take: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Partial:
+    """More words of the utterance, of which two passes say the same. text: what comes after those that were told."""
+
+    utterance: int
+    text: str
+
+
+@dataclass(frozen=True)
 class Forget:
     """A take is of no use any more."""
 
@@ -145,6 +162,8 @@ Action = (
     | Committed
     | Cleared
     | Encode
+    | EncodePartial
+    | Partial
     | Forget
     | Said
     | Lost

@@ -73,8 +73,14 @@ class Metrics:
         )
         self._tokens = Counter(
             "textpro_llm_tokens",
-            "LLM tokens by kind: prompt, cached, completion.",
+            "LLM tokens by kind: prompt, cached, completion; wasted ones were generated for nobody.",
             ["service", "kind"],
+            registry=self.registry,
+        )
+        self._eager = Counter(
+            "textpro_eager",
+            "Answers begun before their utterance had surely ended, by outcome: promoted, wasted.",
+            ["service", "outcome"],
             registry=self.registry,
         )
         self._turns = Counter(
@@ -138,10 +144,15 @@ class Metrics:
         """Count an utterance in which nothing was said."""
         self._no_speech.labels(self.service, reason).inc()
 
-    def llm_tokens(self, *, prompt: int = 0, completion: int = 0, cached: int = 0) -> None:
+    def llm_tokens(self, *, prompt: int = 0, completion: int = 0, cached: int = 0, wasted: int = 0) -> None:
         """Count an answer's tokens; `cached` of the prompt's tokens came from the prefix cache."""
-        for kind, count in (("prompt", prompt), ("completion", completion), ("cached", cached)):
+        counts = (("prompt", prompt), ("completion", completion), ("cached", cached), ("wasted", wasted))
+        for kind, count in counts:
             self._tokens.labels(self.service, kind).inc(count)
+
+    def eager(self, ended: str) -> None:
+        """Count one eager answer by what became of it."""
+        self._eager.labels(self.service, ended).inc()
 
     def turn(self, ended: str) -> None:
         """Count one turn by how it ended."""

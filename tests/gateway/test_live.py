@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from services.contracts.errors import BadRequest, NotFound
+from services.contracts.errors import BadRequest, NotFound, Overloaded
 from services.contracts.realtime import ResponseWishes
 from services.gateway import live_events as tell
 from services.gateway.chat import Parts
@@ -20,9 +20,10 @@ from services.gateway.hearing import Hearing
 from services.gateway.live import LiveSession
 from services.gateway.live_events import LiveEvent
 from services.gateway.llm_client import HttpLlm
+from services.gateway.pressure import Pressure
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import MemoryStore, StoreLimits
-from services.gateway.turn import TurnSettings
+from services.gateway.turn_settings import TurnSettings
 from services.gateway.vad import VoiceModel
 from services.runtime.http import serving
 from services.runtime.metrics import Metrics
@@ -49,6 +50,7 @@ class Line:
     encoder: FakeEncoder
     llm: FakeLlm
     inbox: asyncio.Queue[LiveEvent]
+    metrics: Metrics
     seen: list[LiveEvent] = field(default_factory=list)
 
     def speak(self, ms: int) -> None:
@@ -65,6 +67,11 @@ class Line:
                 self.seen.append(event)
                 if isinstance(event, kind):
                     return event
+
+    async def encoded(self) -> None:
+        """Until the encoder has answered."""
+        tasks = [task for task in asyncio.all_tasks() if task.get_name().startswith("encode")]
+        await asyncio.wait(tasks, timeout=PATIENCE_S)
 
     async def ask(self) -> tell.ResponseEnded:
         """A spoken question and its answer."""
@@ -92,6 +99,7 @@ async def _line(**settings: Any) -> AsyncIterator[Line]:
             store=MemoryStore(StoreLimits()),
             hearing=Hearing(threads=1, max_seconds=60, max_decoded_bytes=2**20),
             metrics=Metrics("gateway"),
+            pressure=Pressure(max_generations=4),
         )
         opened.push_async_callback(parts.encoder.close)
         opened.push_async_callback(parts.llm.close)
@@ -100,7 +108,7 @@ async def _line(**settings: Any) -> AsyncIterator[Line]:
         inbox: asyncio.Queue[LiveEvent] = asyncio.Queue()
         async with asyncio.TaskGroup() as tasks:
             session = LiveSession(parts, cast(VoiceModel, LoudIsSpeech()), inbox.put_nowait, tasks, TurnSettings())
-            yield Line(session, encoder, llm, inbox)
+            yield Line(session, encoder, llm, inbox, parts.metrics)
             session.close()
 
 
@@ -290,6 +298,51 @@ async def test_a_wish_that_can_t_be_met_is_refused(line: Line, wishes: dict[str,
     line.session.add(Item("i1", "user", "Hello."))
     with pytest.raises(BadRequest):
         line.session.ask(ResponseWishes.model_validate(wishes))
+
+
+async def test_words_are_told_while_they_are_spoken(line: Line) -> None:
+    for _ in range(2):
+        line.speak(960)
+        await line.encoded()
+    partly = await line.until(tell.PartlyTranscribed)
+    assert partly.text == "number"
+    assert all(request.partial for request in line.encoder.requests)
+    line.silence(1600)
+    said = await line.until(tell.Transcribed)
+    assert said.item.id == partly.item_id
+    assert said.item.text.startswith(partly.text)
+    assert not line.encoder.requests[-1].partial
+
+
+async def test_a_full_house_answers_nothing_on_suspicion(line: Line) -> None:
+    line.encoder.error = Overloaded("full", retry_after_s=1)
+    line.speak(960)
+    await line.encoded()
+    line.silence(1600)
+    await line.until(tell.NotTranscribed)
+    line.encoder.error = None
+    line.speak(960)
+    line.silence(640)
+    ended = await line.until(tell.ResponseEnded)
+    assert (ended.response.status, ended.response.eager) == ("completed", False)
+    assert "EagerBegun" not in line.names()
+
+
+async def test_what_became_of_eager_answers_is_counted(line: Line) -> None:
+    line.llm.gate.clear()
+    line.speak(960)
+    line.silence(320)
+    await line.llm.waiting.acquire()
+    line.speak(320)
+    await line.until(tell.TurnResumed)
+    line.llm.gate.set()
+    line.silence(320)
+    await line.until(tell.EagerBegun)
+    line.silence(1600)
+    await line.until(tell.ResponseEnded)
+    counted = line.metrics.exposition().decode()
+    for outcome in ("promoted", "wasted"):
+        assert f'textpro_eager_total{{outcome="{outcome}",service="gateway"}} 1.0' in counted
 
 
 async def test_the_stage_times_add_up(line: Line) -> None:

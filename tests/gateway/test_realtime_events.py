@@ -41,6 +41,7 @@ def every_event() -> Iterator[LiveEvent]:
     ):
         yield tell.ItemAdded(item, "i0")
         yield tell.ItemDone(item, None)
+    yield tell.PartlyTranscribed("i1", "What")
     yield tell.Transcribed(ASKED)
     yield tell.NotTranscribed("i1", Unavailable("away"))
     yield tell.EagerBegun("i1")

@@ -1,6 +1,7 @@
 """The turn machine: whose turn it is, in every order in which things may happen."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import settings
@@ -9,7 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from services.gateway import turn_actions as do
 from services.gateway import turn_events as told
-from services.gateway.turn import SAMPLES_PER_MS, TurnSettings
+from services.gateway.turn import SAMPLES_PER_MS
+from services.gateway.turn_settings import TurnSettings
 from tests.gateway.turn_room import FRAME, FRAME_MS, Room
 
 STANDARD = TurnSettings()
@@ -172,6 +174,52 @@ def test_where_nothing_interrupts_the_next_answer_waits_for_the_last() -> None:
     room.answer(" is Paris.")
     room.answer("Lima.")
     assert list(room.texts()) == ["The capital is Paris.", "Lima."]
+
+
+def test_words_are_told_while_they_are_spoken_once_two_looks_agree(room: Room) -> None:
+    for text in ("What is.", "What is the cat.", "What is the capital of."):
+        room.speak(STANDARD.partial_ms)
+        room.partly_heard(text)
+    assert list(room.partly.values()) == ["What is the"]
+    room.silence(STANDARD.eager_ms)
+    room.heard("What is the capital of France?")
+    assert list(room.partly.values()) == ["What is the capital of"]
+    assert not room.said
+
+
+def test_a_look_that_failed_or_comes_too_late_tells_nothing(room: Room) -> None:
+    room.speak(STANDARD.partial_ms)
+    late = room.partial
+    assert late is not None
+    room.silence(STANDARD.eager_ms)
+    assert room.partial is None
+    assert room.tell(told.Heard(late, "What is")) == []
+    room.speak(STANDARD.partial_ms)
+    assert room.partial is not None
+    assert room.tell(told.Unheard(room.partial, RuntimeError("full"))) == []
+    room.partial = None
+    room.speak(STANDARD.partial_ms)
+    assert room.partial is not None
+
+
+def test_the_longer_somebody_speaks_the_seldomer_is_looked(room: Room) -> None:
+    for _ in range(60_000 // 320):
+        room.speak(320)
+        if room.partial is not None:
+            room.partly_heard("Well")
+    looks = [look.last / SAMPLES_PER_MS for look in room.of(do.EncodePartial)]
+    gaps = [later - earlier for earlier, later in pairwise(looks)]
+    assert STANDARD.partial_ms <= gaps[0] < STANDARD.partial_ms + 2 * FRAME_MS
+    assert gaps[-1] > 5000
+    assert sum(looks) < 60_000 / STANDARD.partial_share * 1.2
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_nobody_looks_under_load_or_where_it_is_switched_off(loaded: bool) -> None:
+    room = Room(STANDARD if loaded else replace(STANDARD, partial_ms=0))
+    room.tell(told.Load(loaded))
+    room.speak(6000)
+    assert not room.of(do.EncodePartial)
 
 
 def test_a_long_speech_is_committed_in_parts_and_answered_once() -> None:
@@ -358,6 +406,11 @@ class Conversations(RuleBasedStateMachine):
     def heard(self, text: str, pause_ms: float | None) -> None:
         self.room.heard(text, pause_ms=pause_ms)
 
+    @precondition(lambda self: self.room.partial is not None)
+    @rule(text=st.sampled_from(["", "No.", "No, and", "No, and then"]))
+    def partly_heard(self, text: str) -> None:
+        self.room.partly_heard(text)
+
     @precondition(lambda self: self.room.takes)
     @rule()
     def unheard(self) -> None:
@@ -391,7 +444,7 @@ class Conversations(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 40))
     def late(self, number: int) -> None:
-        if number not in self.room.takes:
+        if number not in self.room.takes and number != self.room.partial:
             assert self.room.tell(told.Heard(number, "late")) == []
         if number not in self.room.answers or not self.room.answers[number].runs:
             assert self.room.tell(told.Piece(number, "late")) == []
@@ -426,6 +479,7 @@ class Conversations(RuleBasedStateMachine):
             room.finish()
         assert not room.machine.is_speaking
         assert not room.takes
+        assert room.partial is None
         assert not room.is_generating
         assert room.said.keys() == room.committed.keys()
         assert all(answer.status for answer in room.answers.values() if answer.begun)

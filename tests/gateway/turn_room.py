@@ -6,7 +6,8 @@ from typing import TypeVar
 
 from services.gateway import turn_actions as do
 from services.gateway import turn_events as told
-from services.gateway.turn import SAMPLES_PER_MS, TurnMachine, TurnSettings
+from services.gateway.turn import SAMPLES_PER_MS, TurnMachine
+from services.gateway.turn_settings import TurnSettings
 
 FRAME = 512  # samples that a voice activity detector judges at once: 32 ms
 FRAME_MS = FRAME // SAMPLES_PER_MS
@@ -36,6 +37,8 @@ class Room:
         self.now_s = 0.0
         self.done: list[do.Action] = []
         self.takes: dict[int, tuple[int, int]] = {}  # open ones -> first, last sample
+        self.partial: int | None = None  # the open take of what is still being said
+        self.partly: dict[int, str] = {}  # utterance -> its words, as far as they were told before its end
         self.answers: dict[int, Answer] = {}
         self.committed: dict[int, tuple[int, int]] = {}
         self.said: dict[int, str | None] = {}  # utterance -> its words; None: lost
@@ -69,6 +72,12 @@ class Room:
         del self.takes[take]
         self._words[take] = text
         return self.tell(told.Heard(take, text, pause_ms))
+
+    def partly_heard(self, text: str) -> list[do.Action]:
+        """The look at what is being said is done."""
+        assert self.partial is not None
+        take, self.partial = self.partial, None
+        return self.tell(told.Heard(take, text))
 
     def unheard(self) -> list[do.Action]:
         take = next(iter(self.takes))
@@ -134,8 +143,18 @@ class Room:
                     first == start and last <= end for start, end in self.committed.values()
                 )
                 self.takes[take] = first, last
+            case do.EncodePartial(take, first, last):
+                assert self.partial is None, "two looks at once"
+                assert self.machine.is_speaking
+                assert self._heard_until <= first < last == self.machine.position
+                self.partial = take
+            case do.Partial(utterance, text):
+                assert utterance not in self.committed
+                assert text
+                self.partly[utterance] = self.partly.get(utterance, "") + text
             case do.Forget(take):
                 self.takes.pop(take, None)
+                self.partial = None if self.partial == take else self.partial
             case do.Committed(utterance, first, last):
                 assert self._heard_until <= first < last == self.machine.position
                 self._heard_until = last

@@ -1,0 +1,37 @@
+"""How a conversation's turns are to be: what the machine in turn.py goes by."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TurnSettings:
+    """When somebody speaks, when they have finished, and what may interrupt whom. Times in audio, not on a clock,
+    except the two timeouts.
+
+    detect: find utterances by voice activity; without it the client commits them. adaptive: wait as long as the words
+    suggest (`Heard.pause_ms`), and `pause_ms` only where they are not known. answer: answer what was committed unasked.
+    """
+
+    detect: bool = True
+    adaptive: bool = True
+    answer: bool = True
+    threshold: float = 0.5  # probability from which on somebody speaks
+    hysteresis: float = 0.15  # speech goes on until so much below it
+    prefix_ms: float = 300  # kept from before the speech: its first sound is often too soft to be noticed
+    tail_ms: float = 96  # and from after it
+    min_speech_ms: float = 96  # shorter sounds are no speech: a click, a cough
+    gap_ms: float = 160  # silence that ends such a sound
+    eager: bool = True
+    eager_ms: float = 160  # the pause that makes an eager answer
+    max_eager: int = 4  # eager answers to one utterance
+    resume_ms: float = 64  # speech in a pause that ends the pause
+    partial_ms: float = 640  # more speech after which its words so far are looked for; 0: never before a pause
+    partial_share: float = 0.125  # and so much of what was said: long speech is not heard again and again
+    pause_ms: float = 500
+    max_pause_ms: float = 2000  # the longest that words may suggest
+    interrupt: bool = True  # speech over an answer ends it
+    interrupt_ms: float = 120  # so much of it
+    max_utterance_ms: float = 60_000  # a longer one is committed in parts
+    max_unheard: int = 8  # committed utterances that wait for the encoder; for one more the oldest is given up
+    hear_timeout_s: float = 30
+    answer_timeout_s: float = 120
