@@ -62,6 +62,12 @@ class Cancelled(ServiceError):
     code = "cancelled"
 
 
+class TakenOver(ServiceError):
+    """Another connection goes on with what this one held."""
+
+    code = "taken_over"
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How an error class leaves the house. grpc: name of a grpc.StatusCode; websocket: close code."""
@@ -84,6 +90,7 @@ TABLE: dict[type[Exception], Outcome] = {
     Overloaded: Outcome(429, "RESOURCE_EXHAUSTED", 1013, "rate_limit_error"),
     Unavailable: Outcome(503, "UNAVAILABLE", 1013, "service_unavailable_error"),
     DeadlineExceeded: Outcome(504, "DEADLINE_EXCEEDED", 1013, "timeout_error"),
+    TakenOver: Outcome(409, "ABORTED", 1008, "invalid_request_error"),
     Cancelled: Outcome(499, "CANCELLED", 1001, "invalid_request_error"),
     BadRequest: Outcome(400, "INVALID_ARGUMENT", 1007, "invalid_request_error"),
     BundleError: Outcome(500, "FAILED_PRECONDITION", 1011, "server_error", "bundle_error"),

@@ -7,15 +7,19 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 
 from fastapi import FastAPI
+from redis.asyncio import Redis
 
 from services.gateway.api import chat_router
+from services.gateway.calls import Calls
 from services.gateway.chat import Parts
 from services.gateway.encoder_client import Encoder, GrpcEncoder
 from services.gateway.hearing import Hearing
+from services.gateway.journal import RedisJournal
 from services.gateway.limits import Seats
 from services.gateway.live_api import live_router
 from services.gateway.llm_client import HttpLlm, Llm
 from services.gateway.pressure import Pressure
+from services.gateway.redis_client import connect
 from services.gateway.redis_store import RedisStore
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import MemoryStore, Store, StoreLimits
@@ -30,10 +34,11 @@ from textpro.errors import TextProError
 log = logging.getLogger(__name__)
 FORM_OVERHEAD_BYTES = 64 * 1024  # a multipart body's boundaries and fields, beside the audio
 LEASE_MARGIN_S = 30.0
+JOURNAL_MARGIN_S = 60.0  # so often, at least, what a call's journal has is made new
 SPARE_CONNECTIONS = 16  # for probes, and for sessions that are shown or deleted
 
 Check = Callable[[], Awaitable[None]]
-Part = TypeVar("Part", bound=Encoder | Llm | Store)
+Part = TypeVar("Part", bound=Encoder | Llm)
 
 
 def create_app(
@@ -49,11 +54,12 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as opened:
+            redis = await opened.enter_async_context(_redis(settings))
             parts = Parts(
                 settings=settings,
                 encoder=encoder or _closed_by(opened, GrpcEncoder(settings.encoder_url)),
                 llm=llm or _closed_by(opened, _llm(settings)),
-                store=store or _closed_by(opened, _store(settings)),
+                store=store or _store(redis, settings),
                 hearing=Hearing(
                     threads=settings.decode_threads,
                     max_seconds=settings.max_seconds,
@@ -62,10 +68,10 @@ def create_app(
                 metrics=metrics,
                 pressure=Pressure(settings.max_eager),
             )
-            app.state.voice = VoiceModel()
             opened.callback(parts.hearing.close)
-            app.state.parts = parts
-            async with _probed(parts, readiness):
+            journal = _journal(redis, settings)
+            app.state.parts, app.state.voice = parts, VoiceModel()
+            async with _probed(parts, readiness), Calls(settings, journal).open() as app.state.calls:
                 yield
 
     app = FastAPI(
@@ -97,17 +103,30 @@ def _llm(settings: GatewaySettings) -> Llm:
     return HttpLlm(settings.llm_url, settings.model, max_connections=settings.max_turns + SPARE_CONNECTIONS)
 
 
-def _store(settings: GatewaySettings) -> Store:
+@asynccontextmanager
+async def _redis(settings: GatewaySettings) -> AsyncIterator[Redis | None]:
+    """The Redis of all gateways; None where each is on its own."""
+    if settings.redis_url is None:
+        yield None
+        return
+    connections = settings.max_turns + settings.max_live + SPARE_CONNECTIONS
+    async with connect(settings.redis_url.get_secret_value(), max_connections=connections) as redis:
+        yield redis
+
+
+def _journal(redis: Redis | None, settings: GatewaySettings) -> RedisJournal | None:
+    ttl_s = settings.resume_s + JOURNAL_MARGIN_S
+    return RedisJournal(redis, ttl_s=ttl_s, max_messages=settings.max_outbox) if redis is not None else None
+
+
+def _store(redis: Redis | None, settings: GatewaySettings) -> Store:
     limits = StoreLimits(
         ttl_s=settings.session_ttl_s,
         max_sessions=settings.max_sessions,
         max_turns=settings.max_session_turns,
         lease_s=settings.turn_timeout_s + LEASE_MARGIN_S,
     )
-    if settings.redis_url is None:
-        return MemoryStore(limits)
-    connections = settings.max_turns + SPARE_CONNECTIONS
-    return RedisStore.connect(settings.redis_url.get_secret_value(), limits, max_connections=connections)
+    return MemoryStore(limits) if redis is None else RedisStore(redis, limits)
 
 
 def _closed_by(opened: AsyncExitStack, part: Part) -> Part:

@@ -10,8 +10,8 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from services.contracts.errors import BadRequest, NotFound
-from services.contracts.realtime import ResponseWishes, Session
+from services.contracts.errors import BadRequest, NotFound, Unavailable
+from services.contracts.realtime import ResponseWishes
 from services.gateway import live_events as tell
 from services.gateway import turn_actions as do
 from services.gateway import turn_events as told
@@ -19,8 +19,10 @@ from services.gateway.chat import Parts
 from services.gateway.conversation import Conversation, Item, ItemStatus, newer_half
 from services.gateway.detection import turn_settings
 from services.gateway.encoder_client import ProsodyKind, Speech
+from services.gateway.left_behind import LeftBehind, Unfinished
 from services.gateway.limits import Deadline
 from services.gateway.live_events import LiveEvent, Response
+from services.gateway.live_prompt import messages, sampling
 from services.gateway.llm_client import Call, ContextExceeded, Message, Reply, Sampling
 from services.gateway.session import new_item_id, new_response_id
 from services.gateway.sound import BYTES_PER_SAMPLE, Sound
@@ -43,7 +45,7 @@ class _Answer:
     """An answer from its generation's beginning to its end. item: the words that are being given."""
 
     response: Response
-    task: asyncio.Task[None]
+    task: asyncio.Task[None] | None
     timeline: Timeline
     begun: bool = False
     n_pieces: int = 0
@@ -60,16 +62,21 @@ class LiveSession:
         emit: Callable[[LiveEvent], None],
         tasks: asyncio.TaskGroup,
         settings: TurnSettings,
+        left: LeftBehind | None = None,
     ) -> None:
-        self.config = Session()
-        self.conversation = Conversation(parts.settings.max_items)
+        """left: the session that is gone on with, once `take_up` is called."""
+        left = left or LeftBehind()
+        self.config = left.config
+        self.conversation = Conversation(parts.settings.max_items, list(left.items))
+        self._left = left
         self._parts, self._emit, self._tasks = parts, emit, tasks
         self._standard = settings
         self._settings, self._patience = turn_settings(self.config, settings)
-        self._machine = TurnMachine(self._settings)
+        self._machine = TurnMachine(self._settings, position=left.position)
         self._voice = VoiceActivity(model)
-        self._sound = Sound()
+        self._sound = Sound(left.position)
         self._items: dict[int, str] = {}  # utterance -> its item's id
+        self._waiting: dict[int, int] = {}  # committed utterance whose words are not known -> its first sample
         self._encoding: dict[int, asyncio.Task[None]] = {}
         self._heard: dict[int, Speech] = {}
         self._answers: dict[int, _Answer] = {}
@@ -134,6 +141,7 @@ class LiveSession:
         """Raises NotFound."""
         self.conversation.delete(item_id)
         self._edited()
+        self._emit(tell.ItemDeleted(item_id))
 
     def truncate(self, item_id: str, audio_end_ms: float) -> None:
         """Of a spoken answer only so much was heard. Raises NotFound, BadRequest."""
@@ -146,11 +154,54 @@ class LiveSession:
         ms = _ms(len(pcm16) // BYTES_PER_SAMPLE)
         return Item(item_id, "user", speech.text, spoken=True, prosody=speech.prosody, audio_ms=ms)
 
+    def leave_behind(self) -> LeftBehind:
+        """What another gateway needs to go on with it."""
+        answer = next((answer for answer in self._answers.values() if answer.begun), None)
+        wanted = self._machine.wanted
+        return LeftBehind(
+            config=self.config,
+            items=list(self.conversation.items),
+            position=min([self._machine.needed_from, *self._waiting.values()]),
+            was_speaking=self._machine.is_speaking,
+            answer=None if answer is None else Unfinished.of(answer.response, answer.item),
+            wanted=None if wanted is None else wanted.request or ResponseWishes(),
+        )
+
+    @property
+    def n_samples(self) -> int:
+        """Of the sound that came, at 16 kHz."""
+        return self._sound.last
+
+    def take_up(self) -> None:
+        """Tells what became of what was under way in the session that is gone on with. What was said and not understood
+        is forgotten, as the client says it again; an answer that broke off is given anew."""
+        left, lost = self._left, Unavailable("the gateway that held this conversation was lost")
+        if left.was_speaking:
+            self._emit(tell.Cleared())
+        for item in left.items:
+            if item.kind == "user" and item.status == "in_progress":
+                self._emit(tell.NotTranscribed(item.id, lost))
+                self.delete(item.id)
+        wanted = left.wanted
+        if left.answer is not None:
+            response, item = left.answer.found(self.conversation)
+            self._answers[0] = _Answer(response, None, Timeline(self._now_s()), begun=True, item=item)
+            self._answer(do.End(0, "failed", "lost", lost))
+            if all(item.kind == "assistant" for item in response.output):  # nothing was called that may be done by now
+                wanted = response.wishes
+                for item in response.output:
+                    self.delete(item.id)
+        self._left = LeftBehind()
+        if wanted is not None:
+            self.ask(wanted)
+
     def close(self) -> None:
         """Ends what runs."""
         self._tell(told.Close())
-        for task in [*self._encoding.values(), *(answer.task for answer in self._answers.values())]:
+        for task in self._encoding.values():
             task.cancel()
+        for answer in self._answers.values():
+            self._stop(answer)
 
     # ------------------------------------------------------------------------------------------ what the machine wants
     def _tell(self, event: told.Event, event_id: str | None = None) -> None:
@@ -173,7 +224,7 @@ class LiveSession:
             case do.Generate(number, take, wishes):
                 self._generate(number, take, wishes or ResponseWishes())
             case do.Abort(number):
-                self._answers[number].task.cancel()
+                self._stop(self._answers[number])
                 self._forget_unseen(number)
             case do.Begin() | do.Show() | do.End():
                 self._answer(action)
@@ -204,6 +255,7 @@ class LiveSession:
                 item_id = self._items.setdefault(utterance, new_item_id())
                 item = Item(item_id, "user", "", "in_progress", spoken=True, audio_ms=_ms(last - first))
                 before = self.conversation.add(item)
+                self._waiting[utterance] = first
                 self._emit(tell.Committed(item_id, before))
                 self._emit(tell.ItemAdded(item, before))
             case do.Said(utterance, take, text):
@@ -216,6 +268,7 @@ class LiveSession:
 
     def _understood(self, utterance: int, **known: Any) -> None:
         item_id = self._items.pop(utterance)
+        del self._waiting[utterance]
         with suppress(NotFound):  # the client has deleted it
             item = replace(self.conversation.get(item_id), **{"status": "completed"} | known)
             before = self.conversation.put(item)
@@ -277,6 +330,11 @@ class LiveSession:
                 return self.conversation.put(answer.item)
         return None
 
+    @staticmethod
+    def _stop(answer: _Answer) -> None:
+        if answer.task is not None:
+            answer.task.cancel()
+
     # ------------------------------------------------------------------------------------------------- what takes time
     async def _encode(self, take: int, pcm16: bytes) -> None:
         try:
@@ -311,12 +369,13 @@ class LiveSession:
 
     def _generate(self, number: int, take: int | None, wishes: ResponseWishes) -> None:
         heard = self._heard[take] if take is not None else None
-        run = self._run(number, self._messages(wishes, heard), self._sampling(wishes))
+        asked = messages(self.conversation, self.config, wishes, heard)
+        run = self._run(number, asked, sampling(self.config, wishes, self._parts.settings))
         task = self._tasks.create_task(run, name=f"answer {number}")
         response = Response(new_response_id(), wishes, eager=False)
         self._answers[number] = _Answer(response, task, Timeline(self._now_s()))
 
-    async def _run(self, number: int, messages: list[Message], sampling: Sampling) -> None:
+    async def _run(self, number: int, asked: list[Message], drawn: Sampling) -> None:
         """The generation. It begins with the next turn of the event loop, when its answer is known by its number."""
         deadline = Deadline.after(self._parts.settings.turn_timeout_s)
         answer = self._answers[number]
@@ -324,7 +383,7 @@ class LiveSession:
         try:
             async with AsyncExitStack() as held:
                 held.enter_context(self._parts.pressure.generating())
-                reply = await self._open(held, messages, sampling, deadline)
+                reply = await self._open(held, asked, drawn, deadline)
                 response.prosody = reply.prosody
                 async for piece in reply.pieces:
                     timeline.come(self._now_s())
@@ -339,43 +398,16 @@ class LiveSession:
         else:
             self._tell(told.Finished(number, reply.finish_reason or "stop"))
 
-    async def _open(
-        self, held: AsyncExitStack, messages: list[Message], sampling: Sampling, deadline: Deadline
-    ) -> Reply:
+    async def _open(self, held: AsyncExitStack, asked: list[Message], drawn: Sampling, deadline: Deadline) -> Reply:
         """With as much of the conversation as the LLM's context takes."""
         while True:
             try:
-                return await held.enter_async_context(self._parts.llm.reply(messages, sampling, deadline))
+                return await held.enter_async_context(self._parts.llm.reply(asked, drawn, deadline))
             except ContextExceeded:
-                shorter = newer_half(messages)
-                if len(shorter) == len(messages):
+                shorter = newer_half(asked)
+                if len(shorter) == len(asked):
                     raise
-                messages = shorter
-
-    def _messages(self, wishes: ResponseWishes, heard: Speech | None) -> list[Message]:
-        """The conversation, what may be its last words, and what the client wishes otherwise."""
-        instructions = self.config.instructions if wishes.instructions is None else wishes.instructions
-        toneless = (wishes.prosody or self.config.prosody) == "off"
-        items = list(self.conversation.items)
-        if heard is not None:
-            items.append(Item("", "user", heard.text, prosody=heard.prosody))
-        if wishes.prosody_from is not None:
-            tone = self.conversation.get(wishes.prosody_from).prosody
-            last = max(place for place, item in enumerate(items) if item.kind == "user")
-            items[last] = replace(items[last], prosody=tone)
-        return Conversation(len(items), items).messages(instructions, toneless=toneless)
-
-    def _sampling(self, wishes: ResponseWishes) -> Sampling:
-        config, limit = self.config, self._parts.settings.max_tokens_limit
-        wanted = wishes.max_output_tokens or config.max_output_tokens
-        tools = config.tools if wishes.tools is None else wishes.tools
-        choice = wishes.tool_choice or config.tool_choice
-        return Sampling(
-            max_tokens=min(limit, self._parts.settings.max_tokens if wanted == "inf" else wanted),
-            temperature=config.temperature if wishes.temperature is None else wishes.temperature,
-            tools=tuple({"type": "function", "function": tool.model_dump(exclude={"type"})} for tool in tools),
-            tool_choice=choice if isinstance(choice, str) else {"type": "function", "function": {"name": choice.name}},
-        )
+                asked = shorter
 
     # ---------------------------------------------------------------------------------------------------------- besides
     def _look_round(self) -> None:

@@ -70,6 +70,13 @@ class PartlyTranscribed:
 
 
 @dataclass(frozen=True)
+class ItemDeleted:
+    """It is no part of the conversation any more."""
+
+    item_id: str
+
+
+@dataclass(frozen=True)
 class Transcribed:
     """The words of a spoken item, once and for all."""
 
@@ -149,6 +156,7 @@ LiveEvent = (
     | ItemAdded
     | ItemDone
     | PartlyTranscribed
+    | ItemDeleted
     | Transcribed
     | NotTranscribed
     | EagerBegun

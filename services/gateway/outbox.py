@@ -1,11 +1,16 @@
-"""What waits to be sent to one client: bounded, so that a client that does not read costs nothing but itself."""
+"""What is said to one client: in order, numbered, bounded, and kept for a while, should the client come back for it."""
 
 import asyncio
+import itertools
+import json
+from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
-from services.contracts.errors import Overloaded
+from services.contracts.errors import NotFound, Overloaded
 
-Message = dict[str, Any] | bytes
+MAX_KEPT_BYTES = 2**20  # of what was sent already
+Numbered = tuple[int, str | bytes]
 
 
 class SlowReader(Overloaded):
@@ -15,18 +20,71 @@ class SlowReader(Overloaded):
 
 
 class Outbox:
-    """First in, first out. Whoever puts never waits; one message too many ends the connection."""
+    """First in, first out; messages are numbered from 1. Whoever puts never waits; one message too many ends the call.
 
-    def __init__(self, max_messages: int) -> None:
-        self._waiting: asyncio.Queue[Message] = asyncio.Queue()
+    `writes_ahead`: a message is given out only once `is_safe` was told of it.
+    """
+
+    def __init__(self, max_messages: int, *, kept: Iterable[Numbered] = (), writes_ahead: bool = False) -> None:
         self._max_messages = max_messages
+        self._messages: deque[Numbered] = deque(kept)
+        self._kept_bytes = 0
+        self.last = self._messages[-1][0] if self._messages else 0
+        self._sent = self._written = self._safe = self.last
+        self._writes_ahead = writes_ahead
+        self._more, self._wanted = asyncio.Event(), asyncio.Event()
 
-    def put(self, message: Message) -> None:
+    def put(self, message: dict[str, Any] | bytes) -> None:
         """Raises SlowReader when the client is too far behind."""
-        if self._waiting.qsize() >= self._max_messages:
+        if self.last - self._sent >= self._max_messages:
             raise SlowReader(f"{self._max_messages} messages wait to be read (TEXTPRO_MAX_OUTBOX)", retry_after_s=1)
-        self._waiting.put_nowait(message)
+        self.last += 1
+        text = message if isinstance(message, bytes) else json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+        self._messages.append((self.last, text))
+        self._wanted.set()
+        if not self._writes_ahead:
+            self.is_safe(self.last)
 
-    async def get(self) -> Message:
+    async def get(self) -> str | bytes:
         """The next message."""
-        return await self._waiting.get()
+        while self._sent == self._safe:
+            self._more.clear()
+            await self._more.wait()
+        self._sent += 1
+        _, message = self._messages[self._sent - self._messages[0][0]]
+        self._kept_bytes += len(message)
+        while self._kept_bytes > MAX_KEPT_BYTES or self._n_kept() > self._max_messages:
+            self._kept_bytes -= len(self._messages.popleft()[1])
+        return message
+
+    def check(self, last_read: int) -> None:
+        """Raises NotFound when what follows is not kept."""
+        first = self._messages[0][0] if self._messages else self.last + 1
+        if not first - 1 <= last_read <= self.last:
+            message = f"messages {first} to {self.last} are kept; what follows {last_read} is not"
+            raise NotFound(message, param="last_event_seq", code="resume_gap")
+
+    def rewind(self, last_read: int) -> None:
+        """The client has read up to here; what came after it is sent again. Raises NotFound when that is not kept."""
+        self.check(last_read)
+        self._sent = min(last_read, self._safe)
+        self._kept_bytes = sum(len(text) for number, text in self._messages if number <= self._sent)
+        self._more.set()
+
+    async def unwritten(self) -> list[Numbered]:
+        """What is to be written before it is given out: all of it, once there is some."""
+        while self._written == self.last:
+            self._wanted.clear()
+            await self._wanted.wait()
+        found = list(itertools.takewhile(lambda numbered: numbered[0] > self._written, reversed(self._messages)))
+        self._written = self.last
+        return found[::-1]
+
+    def is_safe(self, last: int) -> None:
+        """What was put up to this number may be given out."""
+        self._safe = last
+        self._more.set()
+
+    def _n_kept(self) -> int:
+        """Messages that were sent already."""
+        return self._sent + 1 - self._messages[0][0] if self._messages else 0

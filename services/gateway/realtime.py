@@ -14,13 +14,17 @@ from services.gateway import live_events as tell
 from services.gateway.chat import Parts
 from services.gateway.conversation import Item
 from services.gateway.formats import G711_RATE, HEARD, Converter, Format
+from services.gateway.journal import State
+from services.gateway.left_behind import LeftBehind
 from services.gateway.live import LiveSession
 from services.gateway.live_events import LiveEvent
 from services.gateway.outbox import Outbox
 from services.gateway.realtime_events import Event, events, session
-from services.gateway.session import new_item_id
+from services.gateway.session import new_item_id, new_session_id
+from services.gateway.sound import BYTES_PER_SAMPLE
 from services.gateway.turn_settings import TurnSettings
 from services.gateway.vad import VoiceModel
+from textpro.audio import SAMPLE_RATE
 from textpro.errors import TextProError
 
 SLICE_BYTES = 16_000  # half a second at 16 kHz: then others have their turn
@@ -32,18 +36,24 @@ class RealtimeSession:
 
     def __init__(
         self,
-        session_id: str,
+        token: str,
         parts: Parts,
         model: VoiceModel,
         outbox: Outbox,
         tasks: asyncio.TaskGroup,
         settings: TurnSettings,
+        left: State | None = None,
     ) -> None:
-        self._id, self._outbox = session_id, outbox
-        self._n_sent = 0
-        self._live = LiveSession(parts, model, self._emit, tasks, settings)
-        self._input = Converter(_format(self._live.config.audio.input.format), HEARD)
-        self._send({"type": "session.created", "session": session(self._live.config, session_id)})
+        """token: with it the client may come back. left: what another gateway had of this session."""
+        facts = left.facts if left else {}
+        self._token, self._outbox = token, outbox
+        self._id: str = facts.get("session_id") or new_session_id()
+        self._n_bytes: int = facts.get("input_bytes", 0)  # of sound, as the client sent it
+        live = LeftBehind.from_json(facts["live"], left.items) if left else None
+        self._live = LiveSession(parts, model, self._emit, tasks, settings, live)
+        self._input = Converter(self._format, HEARD)
+        if left is None:
+            self._send({"type": "session.created", "session": self._shown()})
 
     async def receive(self, message: str | bytes) -> None:
         """One message of the client's. What is wrong with it is told; the session goes on."""
@@ -55,9 +65,32 @@ class RealtimeSession:
         except TextProError as error:
             self._emit(tell.Refused(error, event_id))
 
+    def state(self) -> State:
+        """What another gateway needs to go on."""
+        live = self._live.leave_behind()
+        to_come = (self._live.n_samples - live.position) / SAMPLE_RATE * self._format.bytes_per_second
+        n_bytes = max(0, self._n_bytes - round(to_come / BYTES_PER_SAMPLE) * BYTES_PER_SAMPLE)
+        facts = {"session_id": self._id, "input_bytes": n_bytes, "live": live.to_json()}
+        return State(facts, live.items)
+
+    def take_up(self) -> None:
+        """The client is back: told what it missed, it is told where its sound ended, and what became of the rest."""
+        self._send({"type": "session.resumed", "session": self._shown(), "input_audio_bytes": self._n_bytes})
+        try:
+            self._live.take_up()
+        except TextProError as error:
+            self._emit(tell.Refused(error))
+
     def close(self) -> None:
         """Ends what runs."""
         self._live.close()
+
+    @property
+    def _format(self) -> Format:
+        return _format(self._live.config.audio.input.format)
+
+    def _shown(self) -> dict[str, Any]:
+        return session(self._live.config, self._id) | {"resume_token": self._token}
 
     async def _do(self, event: wire.ClientEvent) -> None:
         live, event_id = self._live, event.event_id
@@ -66,7 +99,7 @@ class RealtimeSession:
                 await self._hear(_base64(audio))
             case wire.AudioCommit():
                 live.hear(self._input.flush())
-                self._input = Converter(_format(live.config.audio.input.format), HEARD)
+                self._input = Converter(self._format, HEARD)
                 live.commit(event_id)
             case wire.AudioClear():
                 live.clear(event_id)
@@ -89,7 +122,6 @@ class RealtimeSession:
                 live.add(await self._item(given), after)
             case wire.ItemDelete(item_id=item_id):
                 live.delete(item_id)
-                self._send({"type": "conversation.item.deleted", "item_id": item_id})
             case wire.ItemRetrieve(item_id=item_id):
                 item = live.conversation.get(item_id)
                 self._send({"type": "conversation.item.retrieved", "item": item.shown()})
@@ -102,18 +134,20 @@ class RealtimeSession:
 
     async def _hear(self, data: bytes) -> None:
         for start in range(0, len(data), SLICE_BYTES):
-            self._live.hear(self._input.convert(data[start : start + SLICE_BYTES]))
+            part = data[start : start + SLICE_BYTES]
+            self._n_bytes += len(part)
+            self._live.hear(self._input.convert(part))
             await asyncio.sleep(0)  # a long append shall not keep other sessions waiting
 
     def _configure(self, change: dict[str, Any]) -> None:
-        before = self._live.config.audio.input.format
+        before = self._format
         try:
             self._live.configure(change)
         except ValidationError as error:
             raise _invalid(error, change, "session") from error
-        if (form := self._live.config.audio.input.format) != before:
-            self._input = Converter(_format(form), HEARD)
-        self._send({"type": "session.updated", "session": session(self._live.config, self._id)})
+        if self._format != before:
+            self._input = Converter(self._format, HEARD)
+        self._send({"type": "session.updated", "session": self._shown()})
 
     async def _item(self, given: wire.Item) -> Item:
         item_id = given.id or new_item_id()
@@ -134,7 +168,7 @@ class RealtimeSession:
                 return Item(item_id, "system", "\n".join(part.text for part in texts))
 
     def _converted(self, data: bytes) -> bytes:
-        converter = Converter(_format(self._live.config.audio.input.format), HEARD)
+        converter = Converter(self._format, HEARD)
         return converter.convert(data) + converter.flush()
 
     def _emit(self, event: LiveEvent) -> None:
@@ -142,9 +176,8 @@ class RealtimeSession:
             self._send(made)
 
     def _send(self, event: Event) -> None:
-        self._n_sent += 1
-        named = {"event_id": f"event_{self._n_sent}", "server_event_seq": self._n_sent}
-        self._outbox.put(event | named)
+        number = self._outbox.last + 1
+        self._outbox.put(event | {"event_id": f"event_{number}", "server_event_seq": number})
 
 
 def _format(given: wire.AudioFormat) -> Format:

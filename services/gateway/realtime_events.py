@@ -35,6 +35,8 @@ def events(event: LiveEvent) -> Iterator[Event]:
             yield _item("conversation.item.done", item, before)
         case told.PartlyTranscribed(item_id, text):
             yield _transcription("delta", item_id, delta=text)
+        case told.ItemDeleted(item_id):
+            yield {"type": "conversation.item.deleted", "item_id": item_id}
         case told.Transcribed(item):
             usage = {"type": "duration", "seconds": round(item.audio_ms / 1000, 3)}
             yield _transcription("completed", item.id, transcript=item.text, usage=usage)

@@ -4,23 +4,18 @@ A session is two keys with one time to live: a hash (instructions, number of tur
 A sorted set of all sessions by expiry bounds their number. Times are Redis's own: gateways need not agree on the clock.
 """
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Self
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from services.contracts.errors import Unavailable
+from services.gateway.redis_client import PREFIX, TIMEOUT_S, answering
 from services.gateway.session import Session, Turn
 from services.gateway.store import StoreLimits, busy, full, not_found
 
-PREFIX = "textpro:{sessions}:"  # in a Redis cluster the braces keep all keys in one slot, as the scripts need
 INDEX = f"{PREFIX}index"
-TIMEOUT_S = 2.0
 LOCK_POLL_S = 0.02
 
 # The scripts make check and change one step. KEYS: index, hash, turns. Times in milliseconds.
@@ -65,21 +60,9 @@ class RedisStore:
         self._delete = redis.register_script(_DELETE)
         self._count = redis.register_script(_COUNT)
 
-    @classmethod
-    def connect(cls, url: str, limits: StoreLimits, *, max_connections: int) -> Self:
-        """Connects on first use. Raises ValueError for a URL that is none."""
-        redis = Redis.from_url(
-            url,
-            socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=TIMEOUT_S,
-            max_connections=max_connections,
-            retry=Retry(NoBackoff(), 1),  # once, for a pooled connection that a restarted Redis has closed
-        )
-        return cls(redis, limits)
-
     async def create(self, session_id: str, instructions: str) -> Session:
         arguments = [session_id, self._limits.max_sessions, self._ttl_ms, instructions]
-        with _answering():
+        with answering():
             retry_after_ms = int(await self._create(keys=_keys(session_id), args=arguments))
         if retry_after_ms >= 0:
             raise full(self._limits.max_sessions, retry_after_ms / 1000)
@@ -87,7 +70,7 @@ class RedisStore:
 
     async def get(self, session_id: str) -> Session:
         _, fields, turns = _keys(session_id)
-        with _answering():
+        with answering():
             async with self._redis.pipeline(transaction=True) as pipeline:
                 pipeline.hgetall(fields)
                 pipeline.lrange(turns, 0, -1)
@@ -101,13 +84,13 @@ class RedisStore:
 
     async def append(self, session_id: str, turn: Turn, instructions: str) -> None:
         arguments = [session_id, self._limits.max_turns, self._ttl_ms, turn.to_json(), instructions]
-        with _answering():
+        with answering():
             existed = await self._append(keys=_keys(session_id), args=arguments)
         if not existed:
             raise not_found(session_id)
 
     async def delete(self, session_id: str) -> None:
-        with _answering():
+        with answering():
             existed = await self._delete(keys=_keys(session_id), args=[session_id])
         if not existed:
             raise not_found(session_id)
@@ -121,7 +104,7 @@ class RedisStore:
             blocking_timeout=wait_s,
             thread_local=False,
         )
-        with _answering():
+        with answering():
             if not await lock.acquire():
                 raise busy(session_id)
         try:
@@ -133,11 +116,8 @@ class RedisStore:
                 await lock.release()
 
     async def count(self) -> int:
-        with _answering():
+        with answering():
             return await self._count(keys=[INDEX])
-
-    async def close(self) -> None:
-        await self._redis.aclose()
 
     @property
     def _ttl_ms(self) -> int:
@@ -147,13 +127,3 @@ class RedisStore:
 def _keys(session_id: str) -> list[str]:
     # The kind stands before the id: no id that a caller makes up is another's key, or the index.
     return [INDEX, f"{PREFIX}fields:{session_id}", f"{PREFIX}turns:{session_id}"]
-
-
-@contextmanager
-def _answering() -> Iterator[None]:
-    try:
-        yield
-    except (RedisError, OSError) as error:
-        raise Unavailable(
-            f"the session store (Redis) does not answer: {type(error).__name__} (TEXTPRO_REDIS_URL)", retry_after_s=1
-        ) from error

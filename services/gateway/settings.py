@@ -83,6 +83,9 @@ class GatewaySettings(ServiceSettings):
     live_idle_s: float = Field(default=300.0, gt=0)
     """A live connection over which nothing came for so long is closed, in seconds."""
 
+    resume_s: float = Field(default=30.0, ge=0, le=3600)
+    """How long a live conversation waits for a client that was lost, in seconds."""
+
     partial_ms: float = Field(default=640.0, ge=0)
     """More speech of a live utterance after which its words so far are looked for, in milliseconds; 0: never."""
 

@@ -2,15 +2,14 @@
 
 import asyncio
 import contextlib
-import json
 import logging
-from collections.abc import Callable
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 from fastapi import WebSocket, WebSocketDisconnect
 from fastapi.responses import JSONResponse
 
-from services.contracts.errors import Cancelled, DeadlineExceeded, body, headers, outcome
+from services.contracts.errors import Cancelled, DeadlineExceeded, TakenOver, body, headers, outcome
+from services.gateway.calls import Call, Peer
 from services.gateway.outbox import Outbox
 from services.gateway.settings import GatewaySettings
 from textpro.errors import TextProError
@@ -18,17 +17,7 @@ from textpro.errors import TextProError
 log = logging.getLogger(__name__)
 CLOSE_S = 5.0  # for the last words to a client that does not read
 MAX_REASON_BYTES = 120  # of the 123 that a close frame has room for
-
-
-class Peer(Protocol):
-    """What a protocol makes of what comes."""
-
-    async def receive(self, message: str | bytes) -> None: ...
-
-    def close(self) -> None: ...
-
-
-Opened = Callable[[Outbox, asyncio.TaskGroup], Peer]
+LOST, GOODBYES = 1006, (1000, 1005)  # close codes of a client that means it; the others are accidents
 
 
 async def refuse(websocket: WebSocket, error: TextProError) -> None:
@@ -36,14 +25,19 @@ async def refuse(websocket: WebSocket, error: TextProError) -> None:
     await websocket.send_denial_response(JSONResponse(body(error), outcome(error).http, headers(error)))
 
 
-async def converse(websocket: WebSocket, opened: Opened, settings: GatewaySettings) -> None:
-    """An accepted connection, to its end. Raises what ended it, once the client has been told; a client that hangs up
-    raises Cancelled."""
-    error = await _until_the_end(websocket, opened, settings)
+async def converse(websocket: WebSocket, call: Call, settings: GatewaySettings, last_read: int | None = None) -> None:
+    """An accepted connection, to its end. A client that says goodbye ends its call; one that is lost may come back.
+
+    Raises what ended the connection, once the client has been told; a client that is lost raises Cancelled.
+    """
+    error = await _until_the_end(websocket, call, settings, last_read)
     if isinstance(error, WebSocketDisconnect):
-        if error.code in (1000, 1001, 1005):
+        if error.code in GOODBYES:
+            call.end(Cancelled("the client hung up"))
             return
-        raise Cancelled("the client hung up")
+        raise Cancelled("the client is lost")
+    if not isinstance(error, TakenOver):
+        call.end(error)
     row = outcome(error)
     if row.http == 500:
         log.error("a live session failed", exc_info=error)
@@ -54,20 +48,21 @@ async def converse(websocket: WebSocket, opened: Opened, settings: GatewaySettin
     raise error
 
 
-async def _until_the_end(websocket: WebSocket, opened: Opened, settings: GatewaySettings) -> BaseException:
-    outbox = Outbox(settings.max_outbox)
+async def _until_the_end(
+    websocket: WebSocket, call: Call, settings: GatewaySettings, last_read: int | None
+) -> BaseException:
     try:
-        async with asyncio.timeout(settings.live_max_s), asyncio.TaskGroup() as tasks:
-            tasks.create_task(_send(websocket, outbox), name="send")
-            peer = opened(outbox, tasks)
-            try:
-                await _receive(websocket, peer, settings.live_idle_s)
-            finally:
-                peer.close()
-    except TimeoutError:
-        return DeadlineExceeded(f"a live session lasts {settings.live_max_s:g} s at most (TEXTPRO_LIVE_MAX_S)")
+        async with call.connected(last_read) as connection, asyncio.TaskGroup() as tasks:
+            if last_read is not None:
+                call.peer.take_up()
+            tasks.create_task(_send(websocket, call.outbox), name="send")
+            tasks.create_task(call.until_end(), name="end")
+            tasks.create_task(connection.until_taken(), name="taken")
+            await _receive(websocket, call.peer, settings.live_idle_s)
     except BaseExceptionGroup as group:  # the first to fail has ended the others
         return group.exceptions[0]
+    except TextProError as error:
+        return error
 
 
 async def _receive(websocket: WebSocket, peer: Peer, idle_s: float) -> NoReturn:
@@ -79,7 +74,8 @@ async def _receive(websocket: WebSocket, peer: Peer, idle_s: float) -> NoReturn:
         except TimeoutError:
             raise DeadlineExceeded(f"nothing came for {idle_s:g} s (TEXTPRO_LIVE_IDLE_S)") from None
         if message["type"] == "websocket.disconnect":
-            raise WebSocketDisconnect(message.get("code") or 1006)
+            # uvicorn's 1005 may be a client that is lost; one that closed has given a reason, if an empty one.
+            raise WebSocketDisconnect(message["code"] if "reason" in message else LOST)
         text, data = message.get("text"), message.get("bytes")
         await peer.receive(text if text is not None else data or b"")
 
@@ -90,4 +86,4 @@ async def _send(websocket: WebSocket, outbox: Outbox) -> None:
         if isinstance(message, bytes):
             await websocket.send_bytes(message)
         else:
-            await websocket.send_text(json.dumps(message, ensure_ascii=False, separators=(",", ":")))
+            await websocket.send_text(message)

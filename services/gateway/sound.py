@@ -6,9 +6,9 @@ BYTES_PER_SAMPLE = 2
 class Sound:
     """The last part of a stream of PCM16 at 16 kHz; positions are samples from its start."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = 0) -> None:
         self._data = bytearray()
-        self._first = 0
+        self._first = first
 
     @property
     def last(self) -> int:

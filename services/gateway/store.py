@@ -53,8 +53,6 @@ class Store(Protocol):
         """How many sessions live."""
         ...
 
-    async def close(self) -> None: ...
-
 
 def not_found(session_id: str) -> SessionNotFound:
     return SessionNotFound(
@@ -149,9 +147,6 @@ class MemoryStore:
     async def count(self) -> int:
         self._forget_expired()
         return len(self._sessions)
-
-    async def close(self) -> None:
-        self._sessions.clear()
 
     def _kept(self, session_id: str) -> _Kept:
         self._forget_expired()

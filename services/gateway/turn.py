@@ -65,11 +65,12 @@ class _Answer:
 class TurnMachine:
     """Owner of every decision of one conversation. `on` takes events in their order and gives actions in theirs."""
 
-    def __init__(self, settings: TurnSettings) -> None:
+    def __init__(self, settings: TurnSettings, *, position: int = 0) -> None:
+        """position: samples that somebody else has judged; they are not asked for."""
         self._settings = settings
         self._numbers = 0
-        self._position = 0
-        self._floor = 0  # what lies before was committed or cleared
+        self._position = position
+        self._floor = position  # what lies before was committed or cleared
         self._onset = Onset()
         self._loaded = False
         self._closed = False
@@ -99,6 +100,11 @@ class TurnMachine:
     def is_speaking(self) -> bool:
         """Whether an utterance has begun and not ended."""
         return self._utterance is not None
+
+    @property
+    def wanted(self) -> told.Ask | None:
+        """The answer that is owed and has not begun."""
+        return told.Ask(self._request) if self._wanted else None
 
     def configure(self, settings: TurnSettings, now_s: float) -> list[Action]:
         """From now on these. An utterance that has begun goes on, unless the client is to commit it from now on."""

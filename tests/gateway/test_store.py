@@ -6,6 +6,7 @@ import pytest
 from redis.asyncio import Redis
 
 from services.contracts.errors import Overloaded, SessionNotFound, Unavailable
+from services.gateway.redis_client import connect
 from services.gateway.redis_store import RedisStore
 from services.gateway.session import Prosody, Turn
 from services.gateway.store import MemoryStore, Store, StoreLimits
@@ -37,13 +38,14 @@ async def open_store(request, redis_url):
         else:
             async with Redis.from_url(redis_url) as redis:
                 await redis.flushdb()
-            store = RedisStore.connect(redis_url, chosen, max_connections=8)
-        opened.append(store)
+            redis = connect(redis_url, max_connections=8)
+            opened.append(redis)
+            store = RedisStore(redis, chosen)
         return store
 
     yield open_one
-    for store in opened:
-        await store.close()
+    for redis in opened:
+        await redis.aclose()
 
 
 async def test_what_was_appended_is_read_back_the_same_and_numbered(open_store) -> None:
@@ -162,8 +164,9 @@ async def test_a_failure_inside_an_exclusive_block_frees_the_session(open_store)
 
 
 async def test_a_redis_that_is_not_there_is_unavailable(unused_url) -> None:
-    store = RedisStore.connect(unused_url.replace("http", "redis"), StoreLimits(), max_connections=2)
+    redis = connect(unused_url.replace("http", "redis"), max_connections=2)
+    store = RedisStore(redis, StoreLimits())
     for attempt in (store.count(), store.get("a"), store.create("a", ""), store.append("a", turn(), "")):
         with pytest.raises(Unavailable):
             await attempt
-    await store.close()
+    await redis.aclose()
