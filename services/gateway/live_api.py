@@ -1,6 +1,7 @@
 """The gateway's WebSockets: live conversations."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
 from fastapi import APIRouter, WebSocket
@@ -12,6 +13,8 @@ from services.gateway.outbox import Outbox
 from services.gateway.realtime import RealtimeSession
 from services.gateway.session import new_session_id
 from services.gateway.sockets import Opened, converse, refuse
+from services.gateway.stream import StreamSession
+from services.gateway.stream_options import stream_options
 from services.gateway.turn import TurnSettings
 from services.runtime.lifecycle import Readiness
 from textpro.errors import TextProError
@@ -20,7 +23,7 @@ SUBPROTOCOL = "realtime"
 
 
 def live_router(seats: Seats, readiness: Readiness) -> APIRouter:
-    """WS /v1/realtime; the application's `state.parts` and `state.voice` are what it works with."""
+    """WS /v1/realtime and /v1/stream; the application's `state.parts` and `state.voice` are what they work with."""
     router = APIRouter()
 
     @router.websocket("/v1/realtime")
@@ -30,14 +33,26 @@ def live_router(seats: Seats, readiness: Readiness) -> APIRouter:
         def opened(outbox: Outbox, tasks: asyncio.TaskGroup) -> RealtimeSession:
             return RealtimeSession(new_session_id(), parts, voice, outbox, tasks, TurnSettings())
 
-        await admitted(websocket, parts, opened, "realtime")
+        await admitted(websocket, parts, lambda: opened, "realtime")
 
-    async def admitted(websocket: WebSocket, parts: Parts, opened: Opened, operation: str) -> None:
+    @router.websocket("/v1/stream")
+    async def stream(websocket: WebSocket) -> None:
+        parts, voice = websocket.app.state.parts, websocket.app.state.voice
+
+        def asked() -> Opened:
+            options = stream_options(dict(websocket.query_params), parts.settings)
+            return lambda outbox, tasks: StreamSession(new_session_id(), parts, voice, outbox, tasks, options)
+
+        await admitted(websocket, parts, asked, "stream")
+
+    async def admitted(websocket: WebSocket, parts: Parts, asked: Callable[[], Opened], operation: str) -> None:
+        """asked: reads the request; raises what is wrong with it."""
         # What ends a call is raised for what counts it; the caller has been told by then.
         with suppress(TextProError), parts.metrics.serving(operation), ExitStack() as held:
             try:
                 if readiness.draining:
                     raise Unavailable("this gateway is stopping; another one takes the call", retry_after_s=1)
+                opened = asked()
                 held.enter_context(seats.seat())
             except TextProError as error:
                 await refuse(websocket, error)

@@ -18,7 +18,7 @@ class Outbox:
     """First in, first out. Whoever puts never waits; one message too many ends the connection."""
 
     def __init__(self, max_messages: int) -> None:
-        self._waiting: asyncio.Queue[Message] = asyncio.Queue()
+        self._waiting: asyncio.Queue[Message | None] = asyncio.Queue()
         self._max_messages = max_messages
 
     def put(self, message: Message) -> None:
@@ -27,6 +27,10 @@ class Outbox:
             raise SlowReader(f"{self._max_messages} messages wait to be read (TEXTPRO_MAX_OUTBOX)", retry_after_s=1)
         self._waiting.put_nowait(message)
 
-    async def get(self) -> Message:
-        """The next message."""
+    def end(self) -> None:
+        """The connection ends once all this has been sent."""
+        self._waiting.put_nowait(None)
+
+    async def get(self) -> Message | None:
+        """The next message; None: there are no more."""
         return await self._waiting.get()

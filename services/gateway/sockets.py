@@ -84,9 +84,12 @@ async def _receive(websocket: WebSocket, peer: Peer, idle_s: float) -> NoReturn:
         await peer.receive(text if text is not None else data or b"")
 
 
-async def _send(websocket: WebSocket, outbox: Outbox) -> None:
+async def _send(websocket: WebSocket, outbox: Outbox) -> NoReturn:
     while True:
         message = await outbox.get()
+        if message is None:
+            await websocket.close()
+            raise WebSocketDisconnect(1000)
         if isinstance(message, bytes):
             await websocket.send_bytes(message)
         else:

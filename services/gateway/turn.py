@@ -28,12 +28,14 @@ class TurnSettings:
     except the two timeouts.
 
     detect: find utterances by voice activity; without it the client commits them. adaptive: wait as long as the words
-    suggest (`Heard.pause_ms`), and `pause_ms` only where they are not known. answer: answer what was committed unasked.
+    suggest (`Heard.pause_ms`), and `pause_ms` only where they are not known. answer: answer what was committed unasked;
+    answer_commits: also where the client finds the utterances.
     """
 
     detect: bool = True
     adaptive: bool = True
     answer: bool = True
+    answer_commits: bool = False
     threshold: float = 0.5  # probability from which on somebody speaks
     hysteresis: float = 0.15  # speech goes on until so much below it
     prefix_ms: float = 300  # kept from before the speech: its first sound is often too soft to be noticed
@@ -126,6 +128,21 @@ class TurnMachine:
     def is_speaking(self) -> bool:
         """Whether an utterance has begun and not ended."""
         return self._utterance is not None
+
+    @property
+    def can_commit(self) -> bool:
+        """Whether there is something that the client could commit."""
+        return self.is_speaking or (not self._settings.detect and self._position > self._floor)
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether an answer is being shown."""
+        return self._answer is not None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing happens any more unless the client does something."""
+        return not (self.is_speaking or self.is_answering or self._unheard or self._wanted)
 
     def configure(self, settings: TurnSettings, now_s: float) -> list[Action]:
         """From now on these. An utterance that has begun goes on, unless the client is to commit it from now on."""
@@ -260,10 +277,10 @@ class TurnMachine:
     def _commit_asked(self, now_s: float) -> Iterator[Action]:
         if self._utterance is not None:
             yield from self._commit(self._utterance, now_s, answer=True)
-        elif self._settings.detect or self._position == self._floor:
+        elif not self.can_commit:
             yield do.Refuse("input_audio_buffer_commit_empty")
         else:
-            yield from self._commit(self._whole(), now_s, answer=False)
+            yield from self._commit(self._whole(), now_s, answer=self._settings.answer_commits)
 
     def _whole(self) -> _Utterance:
         """All audio that was not committed, where nobody looks for utterances."""

@@ -1,0 +1,127 @@
+"""`WS /v1/stream`: a live session for plain clients. Sound comes in binary messages, wishes and events are JSON.
+
+What an answer sounds like would leave as binary messages through the same outbox, PCM16 between its first `delta` and
+its `done`; the `clear` that tells clients to throw unplayed sound away is there already.
+"""
+
+import asyncio
+from typing import Any
+
+from pydantic import ValidationError
+
+from services.contracts import stream as wire
+from services.contracts.errors import BadRequest
+from services.contracts.realtime import ResponseWishes
+from services.gateway import live_events as tell
+from services.gateway.chat import Parts
+from services.gateway.conversation import Item
+from services.gateway.ear import Ear
+from services.gateway.live import LiveSession
+from services.gateway.live_events import LiveEvent
+from services.gateway.messages import invalid, json_object
+from services.gateway.outbox import Outbox
+from services.gateway.session import new_item_id
+from services.gateway.stream_events import events
+from services.gateway.stream_options import configuration, format_of, stream_options
+from services.gateway.turn import TurnSettings
+from services.gateway.vad import VoiceModel
+from textpro.errors import TextProError
+
+
+class StreamSession:
+    """One connection's: what comes over the wire is done in order, what happens goes into the outbox."""
+
+    def __init__(
+        self,
+        session_id: str,
+        parts: Parts,
+        model: VoiceModel,
+        outbox: Outbox,
+        tasks: asyncio.TaskGroup,
+        options: wire.StreamOptions,
+    ) -> None:
+        self._id, self._settings = session_id, parts.settings
+        self._outbox, self._tasks = outbox, tasks
+        self._live = LiveSession(parts, model, self._emit, tasks, TurnSettings(answer_commits=True))
+        self._is_new, self._is_stopped = True, False
+        self._begin(options)
+
+    async def receive(self, message: str | bytes) -> None:
+        """One message of the client's. What is wrong with it is told; the session goes on."""
+        is_new, self._is_new = self._is_new, False
+        try:
+            if isinstance(message, bytes):
+                await self._hear(message)
+            else:
+                self._do(_validated(json_object(message)), is_new=is_new)
+        except TextProError as error:
+            self._emit(tell.Refused(error))
+
+    def close(self) -> None:
+        """Ends what runs."""
+        self._live.close()
+
+    def _begin(self, options: wire.StreamOptions) -> None:
+        self._options, form = options, format_of(options)
+        self._live.configure(configuration(options, self._settings))
+        self._ear = Ear(self._live, form)
+        self._outbox.put(
+            {
+                "type": "ready",
+                "session_id": self._id,
+                "input": {"coding": form.coding, "rate": form.rate},
+                "output": None,  # the format of the speech output
+                "detection": options.detection,
+                "prosody": options.prosody,
+            }
+        )
+
+    async def _hear(self, data: bytes) -> None:
+        if self._is_stopped:
+            return
+        if self._options.coding == "pcm" and len(data) % 2:
+            message = f"PCM16 has an even number of bytes; this message has {len(data)} and was not heard"
+            raise BadRequest(message, code="invalid_audio")
+        await self._ear.hear(data)
+
+    def _do(self, message: wire.ClientMessage, *, is_new: bool) -> None:
+        live = self._live
+        if self._is_stopped and not isinstance(message, wire.Cancel):
+            raise BadRequest("the session was stopped; only `cancel` is taken", param="type", code="stopped")
+        match message:
+            case wire.Start(options=given):
+                if not is_new:
+                    raise BadRequest("`start` is the first message or none", param="type", code="already_started")
+                self._begin(stream_options(given, self._settings, before=self._options))
+            case wire.Commit():
+                self._ear.flush()
+                live.commit()
+            case wire.Clear():
+                live.clear()
+            case wire.Cancel():
+                live.cancel()
+            case wire.Typed(text=text):
+                if live.is_answering:
+                    live.cancel()
+                live.add(Item(new_item_id(), "user", text))
+                live.ask(ResponseWishes())
+            case wire.Stop():
+                self._is_stopped = True
+                self._ear.flush()
+                live.stop()
+                self._tasks.create_task(self._end(), name="end")
+
+    async def _end(self) -> None:
+        await self._live.settled()
+        self._outbox.end()
+
+    def _emit(self, event: LiveEvent) -> None:
+        for made in events(event):
+            self._outbox.put(made)
+
+
+def _validated(given: dict[str, Any]) -> wire.ClientMessage:
+    try:
+        return wire.CLIENT_MESSAGE.validate_python(given)
+    except ValidationError as error:
+        raise invalid(error, given) from error
