@@ -8,7 +8,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_socket
-from websockets.exceptions import ConnectionClosedError, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import ConnectionClosedError, InvalidStatus, InvalidURI, WebSocketException
 
 from services.cli.client import CONNECT_TIMEOUT_S, ChatError, message_of
 
@@ -33,7 +33,7 @@ async def connect(url: str, options: Mapping[str, str], api_key: str | None = No
         raise ChatError(f"the gateway answered {error.response.status_code}: {_reason(error)}") from error
     except InvalidURI as error:
         raise ChatError(f"{url!r} is no gateway's address; expected http://host:port") from error
-    except (OSError, InvalidHandshake) as error:  # a timeout is an OSError, too
+    except (OSError, WebSocketException) as error:  # a timeout is an OSError, too
         raise ChatError(f"no gateway at {url} ({error}); start one with `textpro up`, or name it with --url") from error
     try:
         yield line

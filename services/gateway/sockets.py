@@ -17,6 +17,7 @@ from textpro.errors import TextProError
 
 log = logging.getLogger(__name__)
 CLOSE_S = 5.0  # for the last words to a client that does not read
+WELL_DONE = 1000
 MAX_REASON_BYTES = 120  # of the 123 that a close frame has room for
 
 
@@ -26,6 +27,10 @@ class Peer(Protocol):
     async def receive(self, message: str | bytes) -> None: ...
 
     def close(self) -> None: ...
+
+
+class _Over(Exception):
+    """All has been said."""
 
 
 Opened = Callable[[Outbox, asyncio.TaskGroup], Peer]
@@ -40,18 +45,24 @@ async def converse(websocket: WebSocket, opened: Opened, settings: GatewaySettin
     """An accepted connection, to its end. Raises what ended it, once the client has been told; a client that hangs up
     raises Cancelled."""
     error = await _until_the_end(websocket, opened, settings)
+    if isinstance(error, _Over):
+        return await _close(websocket, WELL_DONE, "")
     if isinstance(error, WebSocketDisconnect):
-        if error.code in (1000, 1001, 1005):
+        if error.code in (WELL_DONE, 1001, 1005):
             return
         raise Cancelled("the client hung up")
     row = outcome(error)
     if row.http == 500:
         log.error("a live session failed", exc_info=error)
     reason = body(error)["error"]["message"].encode()[:MAX_REASON_BYTES].decode(errors="ignore")
+    await _close(websocket, row.websocket, reason)
+    raise error
+
+
+async def _close(websocket: WebSocket, code: int, reason: str) -> None:
     with contextlib.suppress(RuntimeError, TimeoutError):  # it may be gone by now
         async with asyncio.timeout(CLOSE_S):
-            await websocket.close(row.websocket, reason)
-    raise error
+            await websocket.close(code, reason)
 
 
 async def _until_the_end(websocket: WebSocket, opened: Opened, settings: GatewaySettings) -> BaseException:
@@ -88,8 +99,7 @@ async def _send(websocket: WebSocket, outbox: Outbox) -> NoReturn:
     while True:
         message = await outbox.get()
         if message is None:
-            await websocket.close()
-            raise WebSocketDisconnect(1000)
+            raise _Over
         if isinstance(message, bytes):
             await websocket.send_bytes(message)
         else:
