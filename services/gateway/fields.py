@@ -26,10 +26,11 @@ def validated(kind: type[Fields], given: dict[str, Any], besides: Iterable[str] 
         raise BadRequest(f"{name} is {str(given[name])[:SHOWN]!r}: {first['msg'].lower()}", param=name) from error
 
 
-def allowed_tokens(wanted: int | None, settings: GatewaySettings) -> int:
-    """How long an answer may be. Raises BadRequest for more than the house gives."""
-    max_tokens = wanted or settings.max_tokens
-    if max_tokens > settings.max_tokens_limit:
+def longest_answer(asked: int | None, settings: GatewaySettings, name: str = "max_tokens") -> int:
+    """In tokens. Raises BadRequest for more than is allowed; name: of the field that asks."""
+    if asked is None:
+        return settings.max_tokens
+    if asked > settings.max_tokens_limit:
         limit = f"at most {settings.max_tokens_limit} (TEXTPRO_MAX_TOKENS_LIMIT)"
-        raise BadRequest(f"max_tokens is {max_tokens}; {limit}", param="max_tokens")
-    return max_tokens
+        raise BadRequest(f"{name} is {asked}; {limit}", param=name)
+    return asked

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 
 from services.contracts.errors import BadRequest, Cancelled
 from services.gateway.chat import Question
-from services.gateway.fields import allowed_tokens, validated
+from services.gateway.fields import longest_answer, validated
 from services.gateway.llm_client import Sampling
 from services.gateway.settings import GatewaySettings
 
@@ -46,7 +46,7 @@ async def read_question(request: Request, settings: GatewaySettings) -> tuple[Qu
     fields = validated(ChatFields, given, besides=[AUDIO])
     question = Question(
         audio=audio,
-        sampling=Sampling(allowed_tokens(fields.max_tokens, settings), fields.temperature, fields.seed),
+        sampling=Sampling(longest_answer(fields.max_tokens, settings), fields.temperature, fields.seed),
         session_id=fields.session_id,
         prosody=fields.prosody,
         prosody_from=fields.prosody_from,

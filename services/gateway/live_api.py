@@ -41,7 +41,8 @@ def live_router(seats: Seats, readiness: Readiness) -> APIRouter:
 
         def asked() -> Opened:
             options = stream_options(dict(websocket.query_params), parts.settings)
-            return lambda outbox, tasks: StreamSession(new_session_id(), parts, voice, outbox, tasks, options)
+            turns = TurnSettings(answer_commits=True)
+            return lambda outbox, tasks: StreamSession(new_session_id(), parts, voice, outbox, tasks, turns, options)
 
         await admitted(websocket, parts, asked, "stream")
 

@@ -38,11 +38,12 @@ class StreamSession:
         model: VoiceModel,
         outbox: Outbox,
         tasks: asyncio.TaskGroup,
+        settings: TurnSettings,
         options: wire.StreamOptions,
     ) -> None:
         self._id, self._settings = session_id, parts.settings
         self._outbox, self._tasks = outbox, tasks
-        self._live = LiveSession(parts, model, self._emit, tasks, TurnSettings(answer_commits=True))
+        self._live = LiveSession(parts, model, self._emit, tasks, settings)
         self._is_new, self._is_stopped = True, False
         self._begin(options)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from services.contracts.errors import BadRequest
 from services.contracts.stream import SYNONYMS, StreamOptions
-from services.gateway.fields import allowed_tokens, validated
+from services.gateway.fields import longest_answer, validated
 from services.gateway.formats import G711_RATE, Format
 from services.gateway.settings import GatewaySettings
 from textpro.audio import SAMPLE_RATE
@@ -19,7 +19,7 @@ def stream_options(
     the option."""
     older = before.model_dump(exclude_unset=True) if before is not None else {}
     options = validated(StreamOptions, older | {SYNONYMS.get(name, name): value for name, value in given.items()})
-    allowed_tokens(options.max_tokens, settings)
+    longest_answer(options.max_tokens, settings)
     if options.coding != "pcm" and options.rate not in (None, G711_RATE):
         message = f"rate is {options.rate}; {options.coding} has {G711_RATE} samples a second"
         raise BadRequest(message, param="rate")
@@ -47,6 +47,6 @@ def configuration(options: StreamOptions, settings: GatewaySettings) -> dict[str
         "instructions": settings.instructions if options.instructions is None else options.instructions,
         "prosody": options.prosody,
         "temperature": options.temperature,
-        "max_output_tokens": allowed_tokens(options.max_tokens, settings),
+        "max_output_tokens": longest_answer(options.max_tokens, settings),
         "audio": {"input": {"turn_detection": detection}},
     }
