@@ -19,6 +19,7 @@ from textpro.containers import sniff
 from textpro.errors import AudioError, AudioTooLong
 
 SAMPLE_RATE = 16_000
+FULL_SCALE = 32_768
 N_FFT = 400
 HOP_LENGTH = 160
 FRAMES_PER_SECOND = SAMPLE_RATE // HOP_LENGTH
@@ -94,6 +95,11 @@ def decode(data: bytes, *, max_seconds: float = 60.0, max_decoded_bytes: int = M
     except (FFmpegError, ValueError, EOFError) as error:
         raise AudioError(f"the audio can't be read as {demuxer}: {_reason(error)}; accepted: {ACCEPTED}") from error
     return _clean(np.concatenate(pieces) if pieces else np.zeros(0, np.float32))
+
+
+def pcm16_of(audio: np.ndarray) -> bytes:
+    """audio: (S,) float in [-1, 1] -> PCM16, little endian; what is louder is cut off."""
+    return np.clip(np.rint(audio * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype("<i2").tobytes()
 
 
 def _refuse_other_files(url: str, flags: int, options: dict) -> io.BytesIO:

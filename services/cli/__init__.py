@@ -9,6 +9,7 @@ from collections.abc import Sequence
 COMMANDS = {
     "up": "start the encoder, the LLM and the gateway on this machine",
     "chat": "send recordings to a running gateway and show what comes back",
+    "listen": "talk with a running gateway, by a recording or a microphone",
     "demo": "start everything, ask three spoken questions, stop",
     "synthesize": "make a corpus of synthetic speech",
     "data": "make training data: import published corpora",

@@ -3,7 +3,7 @@ answer, and where the time went."""
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,26 +63,26 @@ class Screen:
             print(_heard(content), flush=True)
             self._heard = True
         elif event == "delta":
-            print(content["text"] if self._answered else _row("answer", content["text"]), end="", flush=True)
+            print(content["text"] if self._answered else row("answer", content["text"]), end="", flush=True)
             self._answered = True
 
     def rest(self, turn: Mapping[str, Any]) -> str:
         """What of the finished turn does not stand on the screen yet."""
         rows = [] if self._heard else [_heard(turn)]
-        rows += [""] if self._answered else [_row("answer", turn["reply"])]
-        return "\n".join([*rows, _row("prosody", turn["prosody"]), *stage_rows(turn["timing_ms"])])
+        rows += [""] if self._answered else [row("answer", turn["reply"])]
+        return "\n".join([*rows, row("prosody", turn["prosody"]), *stage_rows(turn["timing_ms"])])
 
 
 def _heard(turn: Mapping[str, Any]) -> str:
-    return _row("heard", turn["transcript"] or f"(nothing: {turn.get('no_speech')})")
+    return row("heard", turn["transcript"] or f"(nothing: {turn.get('no_speech')})")
 
 
-def stage_rows(timing_ms: Mapping[str, float]) -> list[str]:
-    """One row a stage; the whole and the first token, which are no stages, last."""
-    moments = ("first_token", "total")
+def stage_rows(timing_ms: Mapping[str, float], moments: Sequence[str] = ("first_token", "total")) -> list[str]:
+    """One row a stage; what is no stage, such as the whole and the first token, last."""
     stages = [name for name in timing_ms if name not in moments] + [name for name in moments if name in timing_ms]
-    return [_row("time" if i == 0 else "", f"{name:<18}{timing_ms[name]:>9.1f} ms") for i, name in enumerate(stages)]
+    return [row("time" if i == 0 else "", f"{name:<18}{timing_ms[name]:>9.1f} ms") for i, name in enumerate(stages)]
 
 
-def _row(label: str, text: str) -> str:
+def row(label: str, text: str) -> str:
+    """A line of what is shown of a turn."""
     return f"  {label:<9}{text}"

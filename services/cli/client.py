@@ -65,7 +65,7 @@ def ask(
             if event == "done":
                 return content
             if event == "error":
-                raise ChatError(_message(content))
+                raise ChatError(message_of(content))
             on_event(event, content)
     raise ChatError("the gateway ended the stream without a `done` event")
 
@@ -88,12 +88,13 @@ def _raise_for(response: httpx.Response) -> None:
     if not response.is_error:
         return
     try:
-        message = _message(response.json())
+        message = message_of(response.json())
     except ValueError:
         message = response.text[:200]
     raise ChatError(f"the gateway answered {response.status_code}: {message}")
 
 
-def _message(body: dict[str, Any]) -> str:
+def message_of(body: dict[str, Any]) -> str:
+    """What an error's body says to a person."""
     error = body.get("error", body)
     return str(error.get("message", error)) if isinstance(error, dict) else str(error)

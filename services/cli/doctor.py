@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # the command line must stay instant
     from services.llm.settings import LlmSettings
 
 SERVING = ("encoder", "llm", "gateway")
-EXTRAS = (*SERVING, "train", "dev")
+EXTRAS = (*SERVING, "listen", "train", "dev")
 PROGRAMS = {
     "espeak-ng": "speaks the corpus of `textpro synthesize`",
     "flite": "speaks a part of it",

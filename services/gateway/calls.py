@@ -168,9 +168,9 @@ class Calls:
             for task in self._running:
                 task.cancel()
 
-    async def begin(self, opened: Opened) -> Call:
-        """A new call."""
-        token, entry = secrets.token_urlsafe(TOKEN_BYTES), None
+    async def begin(self, kind: str, opened: Opened) -> Call:
+        """A new call. kind: of its protocol."""
+        token, entry = f"{kind}_{secrets.token_urlsafe(TOKEN_BYTES)}", None
         if self._journal is not None:
             try:
                 entry = await self._journal.open(token)
@@ -179,11 +179,13 @@ class Calls:
         outbox = Outbox(self._settings.max_outbox, writes_ahead=entry is not None)
         return await self._begun(Call(token, outbox, entry, self._settings), opened, None)
 
-    async def resume(self, token: str, last_read: int, opened: Opened) -> Call:
+    async def resume(self, kind: str, token: str, last_read: int, opened: Opened) -> Call:
         """A call whose client comes back, to this gateway or from another one; it has read up to there.
 
         Raises NotFound when the call has ended, or what the client has not read is not kept; Unavailable.
         """
+        if not token.startswith(f"{kind}_"):
+            raise not_found()
         call = self._calls.get(token)
         if call is not None:
             call.outbox.check(last_read)

@@ -4,12 +4,8 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-import numpy as np
-
-from textpro.audio import decode
+from textpro.audio import decode, pcm16_of
 from textpro.errors import AudioTooLong
-
-FULL_SCALE = 32_768
 
 
 class Hearing:
@@ -31,4 +27,4 @@ class Hearing:
             audio = self._decode(data)
         except AudioTooLong as error:
             raise AudioTooLong(f"{error} (TEXTPRO_MAX_SECONDS, TEXTPRO_MAX_DECODED_BYTES)") from error
-        return np.clip(np.rint(audio * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype("<i2").tobytes()
+        return pcm16_of(audio)

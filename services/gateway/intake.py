@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect
 
 from services.contracts.errors import BadRequest, Cancelled
 from services.gateway.chat import Question
+from services.gateway.fields import longest_answer, validated
 from services.gateway.llm_client import Sampling
 from services.gateway.settings import GatewaySettings
 
@@ -42,14 +43,10 @@ class ChatFields(BaseModel):
 async def read_question(request: Request, settings: GatewaySettings) -> tuple[Question, bool]:
     """The question, and whether its answer shall be streamed. Raises BadRequest that names the field."""
     audio, given = await _audio_and_fields(request)
-    fields = _validated(given)
-    max_tokens = fields.max_tokens or settings.max_tokens
-    if max_tokens > settings.max_tokens_limit:
-        limit = f"at most {settings.max_tokens_limit} (TEXTPRO_MAX_TOKENS_LIMIT)"
-        raise BadRequest(f"max_tokens is {max_tokens}; {limit}", param="max_tokens")
+    fields = validated(ChatFields, given, besides=[AUDIO])
     question = Question(
         audio=audio,
-        sampling=Sampling(max_tokens, fields.temperature, fields.seed),
+        sampling=Sampling(longest_answer(fields.max_tokens, settings), fields.temperature, fields.seed),
         session_id=fields.session_id,
         prosody=fields.prosody,
         prosody_from=fields.prosody_from,
@@ -76,7 +73,7 @@ async def _audio_and_fields(request: Request) -> tuple[bytes, dict[str, Any]]:
         else:
             given[name] = value
     if audio is None:
-        _validated(given)  # a field that is misspelt explains best why there is none
+        validated(ChatFields, given, besides=[AUDIO])  # a field that is misspelt explains best why there is none
         raise BadRequest(f"the form has no file named {AUDIO!r}", param=AUDIO)
     return await audio.read(), given
 
@@ -94,15 +91,3 @@ async def _form(request: Request) -> FormData:
     except MultiPartException as error:
         message = f"the form can't be read: {error.message}; expected one file, {AUDIO!r}, and short fields"
         raise BadRequest(message) from error
-
-
-def _validated(given: dict[str, Any]) -> ChatFields:
-    try:
-        return ChatFields.model_validate({name: value for name, value in given.items() if value != ""})
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0])
-        if first["type"] == "extra_forbidden":
-            known = ", ".join([AUDIO, *ChatFields.model_fields])
-            raise BadRequest(f"{name!r} is not a field of this request; known: {known}", param=name) from error
-        raise BadRequest(f"{name} is {str(given[name])[:80]!r}: {first['msg'].lower()}", param=name) from error

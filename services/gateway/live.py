@@ -83,6 +83,13 @@ class LiveSession:
         self._said: tuple[float, float] | None = None  # when the last speech ended, and the pause after it, in seconds
         self._event_id: str | None = None
         self._loaded = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether an answer is being shown."""
+        return self._machine.is_answering
 
     # ---------------------------------------------------------------------------------------------- what a client does
     def hear(self, pcm16: bytes) -> None:
@@ -106,6 +113,16 @@ class LiveSession:
         self._catch_up()
         self._tell(told.Clear(), event_id)
 
+    def stop(self) -> None:
+        """No more sound comes: what was said is committed."""
+        self._catch_up()
+        if self._machine.can_commit:
+            self._tell(told.Commit())
+
+    async def settled(self) -> None:
+        """Returns once all that was said is heard and answered."""
+        await self._idle.wait()
+
     def ask(self, wishes: ResponseWishes, event_id: str | None = None) -> None:
         """An answer to the conversation as it stands. Raises NotFound, BadRequest for a tone that is not there."""
         if wishes.prosody_from is not None and self.conversation.get(wishes.prosody_from).prosody is None:
@@ -127,8 +144,7 @@ class LiveSession:
         if settings.detect != self._settings.detect:
             self._catch_up()
         self._settings = settings
-        for action in self._machine.configure(settings, self._now_s()):
-            self._do(action)
+        self._perform(self._machine.configure(settings, self._now_s()))
 
     def add(self, item: Item, after: str | None = None) -> None:
         """An item of the client's own. Raises NotFound, BadRequest."""
@@ -206,8 +222,15 @@ class LiveSession:
     # ------------------------------------------------------------------------------------------ what the machine wants
     def _tell(self, event: told.Event, event_id: str | None = None) -> None:
         self._event_id = event_id
-        for action in self._machine.on(event, self._now_s()):
+        self._perform(self._machine.on(event, self._now_s()))
+
+    def _perform(self, actions: list[do.Action]) -> None:
+        for action in actions:
             self._do(action)
+        if self._machine.is_idle:
+            self._idle.set()
+        else:
+            self._idle.clear()
 
     def _do(self, action: do.Action) -> None:
         match action:

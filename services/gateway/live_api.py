@@ -1,6 +1,7 @@
 """The gateway's WebSockets: live conversations."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
 from fastapi import APIRouter, WebSocket
@@ -12,42 +13,62 @@ from services.gateway.journal import State
 from services.gateway.limits import Seats
 from services.gateway.realtime import RealtimeSession
 from services.gateway.sockets import converse, refuse
+from services.gateway.stream import StreamSession
+from services.gateway.stream_options import stream_options
 from services.gateway.turn_settings import TurnSettings
 from services.runtime.lifecycle import Readiness
 from textpro.errors import TextProError
 
 SUBPROTOCOL = "realtime"
+TOKEN, LAST_READ = "resume_token", "last_event_seq"
 MAX_DIGITS = 15
 
 
 def live_router(seats: Seats, readiness: Readiness) -> APIRouter:
-    """WS /v1/realtime; the application's `state.parts`, `state.voice` and `state.calls` are what it works with."""
+    """WS /v1/realtime and /v1/stream; the application's `state.parts`, `state.voice` and `state.calls` are what they
+    work with."""
     router = APIRouter()
 
     @router.websocket("/v1/realtime")
     async def realtime(websocket: WebSocket) -> None:
         parts, voice = websocket.app.state.parts, websocket.app.state.voice
+        turns = TurnSettings(partial_ms=parts.settings.partial_ms)
 
         def opened(call: Call, tasks: asyncio.TaskGroup, left: State | None) -> RealtimeSession:
-            turns = TurnSettings(partial_ms=parts.settings.partial_ms)
             return RealtimeSession(call.token, parts, voice, call.outbox, tasks, turns, left)
 
-        await admitted(websocket, parts, opened, "realtime")
+        await admitted(websocket, parts, lambda: opened, "realtime")
 
-    async def admitted(websocket: WebSocket, parts: Parts, opened: Opened, operation: str) -> None:
+    @router.websocket("/v1/stream")
+    async def stream(websocket: WebSocket) -> None:
+        parts, voice = websocket.app.state.parts, websocket.app.state.voice
+        turns = TurnSettings(partial_ms=parts.settings.partial_ms, answer_commits=True)
+
+        def asked() -> Opened:
+            given = {name: value for name, value in websocket.query_params.items() if name not in (TOKEN, LAST_READ)}
+            options = stream_options(given, parts.settings)
+
+            def opened(call: Call, tasks: asyncio.TaskGroup, left: State | None) -> StreamSession:
+                return StreamSession(call.token, parts, voice, call.outbox, tasks, turns, options, left)
+
+            return opened
+
+        await admitted(websocket, parts, asked, "stream")
+
+    async def admitted(websocket: WebSocket, parts: Parts, asked: Callable[[], Opened], operation: str) -> None:
+        """asked: reads the request; raises what is wrong with it."""
         # What ends a call is raised for what counts it; the caller has been told by then.
         with suppress(TextProError), parts.metrics.serving(operation), ExitStack() as held:
-            last_read = None
+            calls: Calls = websocket.app.state.calls
             try:
                 if readiness.draining:
                     raise Unavailable("this gateway is stopping; another one takes the call", retry_after_s=1)
+                opened, last_read = asked(), _last_read(websocket)
                 held.enter_context(seats.seat())
-                calls: Calls = websocket.app.state.calls
-                if token := websocket.query_params.get("resume_token"):
-                    last_read = _last_read(websocket)
-                    call = await calls.resume(token, last_read, opened)
+                if last_read is None:
+                    call = await calls.begin(operation, opened)
                 else:
-                    call = await calls.begin(opened)
+                    call = await calls.resume(operation, websocket.query_params[TOKEN], last_read, opened)
             except TextProError as error:
                 await refuse(websocket, error)
                 raise
@@ -59,9 +80,12 @@ def live_router(seats: Seats, readiness: Readiness) -> APIRouter:
     return router
 
 
-def _last_read(websocket: WebSocket) -> int:
-    given = websocket.query_params.get("last_event_seq", "")
-    if not given.isdecimal() or len(given) > MAX_DIGITS:
+def _last_read(websocket: WebSocket) -> int | None:
+    """The number of the last message that a client has read who comes back; None for a new one. Raises BadRequest."""
+    if TOKEN not in websocket.query_params:
+        return None
+    given = websocket.query_params.get(LAST_READ, "")
+    if not (given.isascii() and given.isdecimal()) or len(given) > MAX_DIGITS:
         message = "a call is resumed with the number of the last event that was read"
-        raise BadRequest(message, param="last_event_seq", code="invalid_value")
+        raise BadRequest(message, param=LAST_READ, code="invalid_value")
     return int(given)

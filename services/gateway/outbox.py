@@ -31,7 +31,7 @@ class Outbox:
         self._kept_bytes = 0
         self.last = self._messages[-1][0] if self._messages else 0
         self._sent = self._written = self._safe = self.last
-        self._writes_ahead = writes_ahead
+        self._writes_ahead, self._is_over = writes_ahead, False
         self._more, self._wanted = asyncio.Event(), asyncio.Event()
 
     def put(self, message: dict[str, Any] | bytes) -> None:
@@ -45,9 +45,11 @@ class Outbox:
         if not self._writes_ahead:
             self.is_safe(self.last)
 
-    async def get(self) -> str | bytes:
-        """The next message."""
+    async def get(self) -> str | bytes | None:
+        """The next message; None: there are no more."""
         while self._sent == self._safe:
+            if self._is_over and self._sent == self.last:
+                return None
             self._more.clear()
             await self._more.wait()
         self._sent += 1
@@ -56,6 +58,11 @@ class Outbox:
         while self._kept_bytes > MAX_KEPT_BYTES or self._n_kept() > self._max_messages:
             self._kept_bytes -= len(self._messages.popleft()[1])
         return message
+
+    def end(self) -> None:
+        """The connection ends once all this has been sent."""
+        self._is_over = True
+        self._more.set()
 
     def check(self, last_read: int) -> None:
         """Raises NotFound when what follows is not kept."""

@@ -3,8 +3,7 @@
 import asyncio
 import base64
 import binascii
-import json
-from typing import Any, NoReturn
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -13,22 +12,19 @@ from services.contracts.errors import BadRequest
 from services.gateway import live_events as tell
 from services.gateway.chat import Parts
 from services.gateway.conversation import Item
+from services.gateway.ear import Ear
 from services.gateway.formats import G711_RATE, HEARD, Converter, Format
 from services.gateway.journal import State
 from services.gateway.left_behind import LeftBehind
 from services.gateway.live import LiveSession
 from services.gateway.live_events import LiveEvent
+from services.gateway.messages import invalid, json_object
 from services.gateway.outbox import Outbox
 from services.gateway.realtime_events import Event, events, session
 from services.gateway.session import new_item_id, new_session_id
-from services.gateway.sound import BYTES_PER_SAMPLE
 from services.gateway.turn_settings import TurnSettings
 from services.gateway.vad import VoiceModel
-from textpro.audio import SAMPLE_RATE
 from textpro.errors import TextProError
-
-SLICE_BYTES = 16_000  # half a second at 16 kHz: then others have their turn
-SHOWN = 200  # characters of what a client sent, in a message about it
 
 
 class RealtimeSession:
@@ -48,10 +44,9 @@ class RealtimeSession:
         facts = left.facts if left else {}
         self._token, self._outbox = token, outbox
         self._id: str = facts.get("session_id") or new_session_id()
-        self._n_bytes: int = facts.get("input_bytes", 0)  # of sound, as the client sent it
         live = LeftBehind.from_json(facts["live"], left.items) if left else None
         self._live = LiveSession(parts, model, self._emit, tasks, settings, live)
-        self._input = Converter(self._format, HEARD)
+        self._ear = Ear(self._live, self._format, facts.get("input_bytes", 0))
         if left is None:
             self._send({"type": "session.created", "session": self._shown()})
 
@@ -59,7 +54,7 @@ class RealtimeSession:
         """One message of the client's. What is wrong with it is told; the session goes on."""
         event_id: str | None = None
         try:
-            given = _json(message)
+            given = json_object(message)
             event_id = given["event_id"] if isinstance(given.get("event_id"), str) else None
             await self._do(_validated(given))
         except TextProError as error:
@@ -68,14 +63,12 @@ class RealtimeSession:
     def state(self) -> State:
         """What another gateway needs to go on."""
         live = self._live.leave_behind()
-        to_come = (self._live.n_samples - live.position) / SAMPLE_RATE * self._format.bytes_per_second
-        n_bytes = max(0, self._n_bytes - round(to_come / BYTES_PER_SAMPLE) * BYTES_PER_SAMPLE)
-        facts = {"session_id": self._id, "input_bytes": n_bytes, "live": live.to_json()}
-        return State(facts, live.items)
+        n_bytes = self._ear.bytes_before(live.position)
+        return State({"session_id": self._id, "input_bytes": n_bytes, "live": live.to_json()}, live.items)
 
     def take_up(self) -> None:
         """The client is back: told what it missed, it is told where its sound ended, and what became of the rest."""
-        self._send({"type": "session.resumed", "session": self._shown(), "input_audio_bytes": self._n_bytes})
+        self._send({"type": "session.resumed", "session": self._shown(), "input_audio_bytes": self._ear.n_bytes})
         try:
             self._live.take_up()
         except TextProError as error:
@@ -96,10 +89,9 @@ class RealtimeSession:
         live, event_id = self._live, event.event_id
         match event:
             case wire.AudioAppend(audio=audio):
-                await self._hear(_base64(audio))
+                await self._ear.hear(_base64(audio))
             case wire.AudioCommit():
-                live.hear(self._input.flush())
-                self._input = Converter(self._format, HEARD)
+                self._ear.flush()
                 live.commit(event_id)
             case wire.AudioClear():
                 live.clear(event_id)
@@ -132,21 +124,14 @@ class RealtimeSession:
             case _:
                 raise BadRequest(f"{event.type} is not known here")
 
-    async def _hear(self, data: bytes) -> None:
-        for start in range(0, len(data), SLICE_BYTES):
-            part = data[start : start + SLICE_BYTES]
-            self._n_bytes += len(part)
-            self._live.hear(self._input.convert(part))
-            await asyncio.sleep(0)  # a long append shall not keep other sessions waiting
-
     def _configure(self, change: dict[str, Any]) -> None:
         before = self._format
         try:
             self._live.configure(change)
         except ValidationError as error:
-            raise _invalid(error, change, "session") from error
+            raise invalid(error, change, "session") from error
         if self._format != before:
-            self._input = Converter(self._format, HEARD)
+            self._ear.change(self._format)
         self._send({"type": "session.updated", "session": self._shown()})
 
     async def _item(self, given: wire.Item) -> Item:
@@ -190,45 +175,11 @@ def _format(given: wire.AudioFormat) -> Format:
             return Format("pcma", G711_RATE)
 
 
-def _json(message: str | bytes) -> dict[str, Any]:
-    try:
-        text = message if isinstance(message, str) else message.decode()
-        given = json.loads(text, parse_constant=_no_number)
-        if "\\u" in text:  # half a surrogate pair is JSON, but no text that could be sent on
-            json.dumps(given, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(f"this is not JSON: {message[:SHOWN]!r}", code="invalid_json") from error
-    if not isinstance(given, dict) or not isinstance(given.get("type"), str):
-        raise BadRequest("an event is a JSON object with a `type`", param="type", code="invalid_event")
-    return given
-
-
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
 def _validated(given: dict[str, Any]) -> wire.ClientEvent:
     try:
         return wire.CLIENT_EVENT.validate_python(given)
     except ValidationError as error:
-        raise _invalid(error, given) from error
-
-
-def _invalid(error: ValidationError, given: dict[str, Any], prefix: str = "") -> BadRequest:
-    """given: what was validated; prefix: where in the event it stood."""
-    first = error.errors()[0]
-    place: list[str] = [prefix] if prefix else []
-    within: Any = given
-    for part in first["loc"]:
-        if isinstance(within, dict) and (part in within or part is first["loc"][-1]):
-            place.append(str(part))
-            within = within.get(part)
-        elif isinstance(within, list) and isinstance(part, int) and part < len(within):
-            place.append(str(part))
-            within = within[part]
-        # Any other part is the name that the model gives to one of several kinds, and no field.
-    param = ".".join(place) or "type"
-    return BadRequest(f"{param}: {first['msg'].lower()}", param=param, code="invalid_value")
+        raise invalid(error, given) from error
 
 
 def _base64(text: str) -> bytes:

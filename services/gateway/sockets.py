@@ -17,7 +17,12 @@ from textpro.errors import TextProError
 log = logging.getLogger(__name__)
 CLOSE_S = 5.0  # for the last words to a client that does not read
 MAX_REASON_BYTES = 120  # of the 123 that a close frame has room for
-LOST, GOODBYES = 1006, (1000, 1005)  # close codes of a client that means it; the others are accidents
+WELL_DONE = 1000
+LOST, GOODBYES = 1006, (WELL_DONE, 1005)  # close codes of a client that means it; the others are accidents
+
+
+class _Over(Exception):
+    """All has been said."""
 
 
 async def refuse(websocket: WebSocket, error: TextProError) -> None:
@@ -31,6 +36,9 @@ async def converse(websocket: WebSocket, call: Call, settings: GatewaySettings, 
     Raises what ended the connection, once the client has been told; a client that is lost raises Cancelled.
     """
     error = await _until_the_end(websocket, call, settings, last_read)
+    if isinstance(error, _Over):
+        call.end(Cancelled("all has been said"))
+        return await _close(websocket, WELL_DONE, "")
     if isinstance(error, WebSocketDisconnect):
         if error.code in GOODBYES:
             call.end(Cancelled("the client hung up"))
@@ -42,10 +50,14 @@ async def converse(websocket: WebSocket, call: Call, settings: GatewaySettings, 
     if row.http == 500:
         log.error("a live session failed", exc_info=error)
     reason = body(error)["error"]["message"].encode()[:MAX_REASON_BYTES].decode(errors="ignore")
+    await _close(websocket, row.websocket, reason)
+    raise error
+
+
+async def _close(websocket: WebSocket, code: int, reason: str) -> None:
     with contextlib.suppress(RuntimeError, TimeoutError):  # it may be gone by now
         async with asyncio.timeout(CLOSE_S):
-            await websocket.close(row.websocket, reason)
-    raise error
+            await websocket.close(code, reason)
 
 
 async def _until_the_end(
@@ -80,9 +92,11 @@ async def _receive(websocket: WebSocket, peer: Peer, idle_s: float) -> NoReturn:
         await peer.receive(text if text is not None else data or b"")
 
 
-async def _send(websocket: WebSocket, outbox: Outbox) -> None:
+async def _send(websocket: WebSocket, outbox: Outbox) -> NoReturn:
     while True:
         message = await outbox.get()
+        if message is None:
+            raise _Over
         if isinstance(message, bytes):
             await websocket.send_bytes(message)
         else:

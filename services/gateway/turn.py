@@ -106,6 +106,21 @@ class TurnMachine:
         """The answer that is owed and has not begun."""
         return told.Ask(self._request) if self._wanted else None
 
+    @property
+    def can_commit(self) -> bool:
+        """Whether there is something that the client could commit."""
+        return self.is_speaking or (not self._settings.detect and self._position > self._floor)
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether an answer is being shown."""
+        return self._answer is not None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing happens any more unless the client does something."""
+        return not (self.is_speaking or self.is_answering or self._unheard or self._wanted)
+
     def configure(self, settings: TurnSettings, now_s: float) -> list[Action]:
         """From now on these. An utterance that has begun goes on, unless the client is to commit it from now on."""
         actions: list[Action] = []
@@ -266,10 +281,10 @@ class TurnMachine:
     def _commit_asked(self, now_s: float) -> Iterator[Action]:
         if self._utterance is not None:
             yield from self._commit(self._utterance, now_s, answer=True)
-        elif self._settings.detect or self._position == self._floor:
+        elif not self.can_commit:
             yield do.Refuse("input_audio_buffer_commit_empty")
         else:
-            yield from self._commit(self._whole(), now_s, answer=False)
+            yield from self._commit(self._whole(), now_s, answer=self._settings.answer_commits)
 
     def _whole(self) -> _Utterance:
         """All audio that was not committed, where nobody looks for utterances."""

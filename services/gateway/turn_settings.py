@@ -9,12 +9,14 @@ class TurnSettings:
     except the two timeouts.
 
     detect: find utterances by voice activity; without it the client commits them. adaptive: wait as long as the words
-    suggest (`Heard.pause_ms`), and `pause_ms` only where they are not known. answer: answer what was committed unasked.
+    suggest (`Heard.pause_ms`), and `pause_ms` only where they are not known. answer: answer what was committed unasked;
+    answer_commits: also where the client finds the utterances.
     """
 
     detect: bool = True
     adaptive: bool = True
     answer: bool = True
+    answer_commits: bool = False
     threshold: float = 0.5  # probability from which on somebody speaks
     hysteresis: float = 0.15  # speech goes on until so much below it
     prefix_ms: float = 300  # kept from before the speech: its first sound is often too soft to be noticed

@@ -6,14 +6,13 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from textpro.audio import SAMPLE_RATE
+from textpro.audio import FULL_SCALE, SAMPLE_RATE
 from textpro.errors import TextProError
 
 WINDOW = 512  # samples judged at once: 32 ms
 WINDOW_MS = 1000 * WINDOW / SAMPLE_RATE
 CONTEXT = 64  # samples before a window that are looked at with it
 STATE = (1, 1, 128)
-FULL_SCALE = 32_768
 
 
 class VoiceModel:

@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 from services.cli import build_parser
 from services.cli.config import settings_classes
 from services.contracts.errors import TABLE
+from services.contracts.stream import StreamOptions
 from services.encoder.http_app import http_app
 from services.encoder.service import EncoderService
 from services.encoder.settings import EncoderSettings
@@ -135,6 +136,18 @@ def test_every_field_of_a_turn_is_described() -> None:
     assert not [name for name in ChatFields.model_fields if f"| `{name}` |" not in text]
 
 
+def test_every_option_message_and_event_of_a_stream_is_described() -> None:
+    section = PROTOCOL.read_text().partition("### WS /v1/stream")[2].partition("### Limits")[0]
+    described = {
+        name for row in re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE) for name in re.findall(r"\w+", row)
+    }
+    sources = (
+        ROOT / "services" / path for path in ("contracts/stream.py", "gateway/stream.py", "gateway/stream_events.py")
+    )
+    types = set(re.findall(r'(?:type: Literal\[|"type": )"(\w+)"', "".join(path.read_text() for path in sources)))
+    assert described == types | set(StreamOptions.model_fields)
+
+
 def test_the_stages_that_the_gateway_measures_are_those_of_the_table() -> None:
     source = "".join(path.read_text() for path in (ROOT / "services" / "gateway").glob("*.py"))
     measured = set(re.findall(r'\.stage\("(\w+)"\)', source)) | {"other"}
@@ -209,7 +222,7 @@ COMMANDS = dict(leaves(build_parser()))
             TRAINING,
             ("synthesize", "train whisperpro", *(c for c in COMMANDS if c.startswith("evaluate ")), "bundle export"),
         ),
-        (OPERATIONS, ("up",)),
+        (OPERATIONS, ("up", "listen")),
     ],
     ids=["training", "operations"],
 )

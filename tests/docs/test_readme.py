@@ -128,11 +128,12 @@ def adapted(text: str, addresses: Addresses) -> str:
     text = text.replace("127.0.0.1:8001", f"127.0.0.1:{addresses.encoder_http_port}")
     commands = {
         "textpro chat": f"{textpro} chat --url {addresses.gateway_url}",
+        "textpro listen": f"{textpro} listen --url {addresses.gateway_url}",
         "textpro": textpro,
         "python": sys.executable,
     }
     # In one pass: this Python's own path may hold what is looked for.
-    return re.sub(r"\.venv/bin/(textpro chat|textpro|python)", lambda found: commands[found[1]], text)
+    return re.sub(r"\.venv/bin/(textpro chat|textpro listen|textpro|python)", lambda found: commands[found[1]], text)
 
 
 @pytest.mark.embedded

@@ -31,6 +31,7 @@ from services.runtime.http import serving
 WIDTH = 4
 STEP = 160  # samples: an utterance of k steps is heard as "number k"
 PATIENCE_S = 30
+LOUD = 0.02
 
 
 def hum(steps: int = 100) -> np.ndarray:
@@ -180,6 +181,13 @@ class FakeLlm:
         return f"data: {json.dumps({'choices': [{'index': 0, 'delta': delta, 'finish_reason': finish_reason}]})}\n\n"
 
 
+class LoudIsSpeech:
+    """A voice model that takes for speech whatever sounds."""
+
+    def judge(self, samples: np.ndarray, hidden: np.ndarray, cell: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        return (0.95 if np.abs(samples[64:]).mean() > LOUD else 0.02), hidden, cell
+
+
 @dataclass(frozen=True)
 class House:
     """A gateway and what stands behind it."""
@@ -212,7 +220,8 @@ def parse_events(text: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 @asynccontextmanager
-async def _house(redis_url: str | None = None, **settings: Any) -> AsyncIterator[House]:
+async def served_house(redis_url: str | None = None, **settings: Any) -> AsyncIterator[House]:
+    """A served gateway with its neighbours."""
     encoder, llm = FakeEncoder(), FakeLlm()
     await encoder.start()
     try:
@@ -242,7 +251,14 @@ async def _house(redis_url: str | None = None, **settings: Any) -> AsyncIterator
 @pytest.fixture
 def house() -> Callable[..., Any]:
     """`house(**settings)`: a served gateway with its neighbours."""
-    return _house
+    return served_house
+
+
+@pytest.fixture
+def spoken(house: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """`spoken(**settings)`: a house where whatever sounds is speech."""
+    monkeypatch.setattr("services.gateway.app.VoiceModel", LoudIsSpeech)
+    return house
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
-import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -27,19 +26,11 @@ from services.gateway.turn_settings import TurnSettings
 from services.gateway.vad import VoiceModel
 from services.runtime.http import serving
 from services.runtime.metrics import Metrics
-from tests.gateway.conftest import PATIENCE_S, FakeEncoder, FakeLlm, hum
+from tests.gateway.conftest import PATIENCE_S, FakeEncoder, FakeLlm, LoudIsSpeech, hum
 
 pytestmark = pytest.mark.anyio
 E = TypeVar("E")
 SAMPLES_PER_MS = 16
-LOUD = 0.02
-
-
-class LoudIsSpeech:
-    """Takes for speech whatever sounds."""
-
-    def judge(self, samples: np.ndarray, hidden: np.ndarray, cell: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        return (0.95 if np.abs(samples[64:]).mean() > LOUD else 0.02), hidden, cell
 
 
 @dataclass

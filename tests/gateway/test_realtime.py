@@ -15,7 +15,6 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.gateway.conftest import PATIENCE_S, House, hum
-from tests.gateway.test_live import LoudIsSpeech
 
 pytestmark = pytest.mark.anyio
 RATE = 24_000
@@ -66,13 +65,6 @@ async def raw(house: House, **options: Any) -> AsyncIterator[ClientConnection]:
 async def _without_end(connection: ClientConnection) -> None:
     while True:
         await connection.send('{"type": "nonsense"}')
-
-
-@pytest.fixture
-def spoken(house: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """A house where whatever sounds is speech."""
-    monkeypatch.setattr("services.gateway.app.VoiceModel", LoudIsSpeech)
-    return house
 
 
 async def test_a_stock_client_speaks_and_is_answered(spoken: Callable[..., Any]) -> None:

@@ -13,7 +13,6 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.gateway.conftest import PATIENCE_S, House, OwnRedis, hum
-from tests.gateway.test_live import LoudIsSpeech
 
 pytestmark = pytest.mark.anyio
 WAIT = {"type": "server_vad", "silence_duration_ms": 500}
@@ -96,12 +95,6 @@ async def called(house: House) -> AsyncIterator[Caller]:
         yield caller
     finally:
         await caller.connection.close()
-
-
-@pytest.fixture
-def spoken(house: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    monkeypatch.setattr("services.gateway.app.VoiceModel", LoudIsSpeech)
-    return house
 
 
 async def test_what_was_missed_is_sent_again_and_nothing_twice(spoken: Callable[..., Any]) -> None:

@@ -322,6 +322,18 @@ def test_a_client_without_detection_commits_and_asks() -> None:
     assert list(room.texts()) == ["Paris."]
 
 
+def test_a_commit_is_answered_unasked_where_that_is_wanted_unless_nothing_was_said() -> None:
+    room = Room(replace(MANUAL, answer_commits=True))
+    for words in ("", "What is the capital of France?"):
+        room.speak(640)
+        room.tell(told.Commit())
+        assert not room.machine.is_idle
+        room.heard(words)
+    room.answer("Paris.")
+    assert list(room.texts()) == ["Paris."]
+    assert room.machine.is_idle
+
+
 @pytest.mark.parametrize("settings", [STANDARD, MANUAL], ids=["detected", "manual"])
 def test_there_must_be_something_to_commit(settings: TurnSettings) -> None:
     room = Room(settings)
@@ -477,7 +489,7 @@ class Conversations(RuleBasedStateMachine):
             if not room.is_generating:
                 break
             room.finish()
-        assert not room.machine.is_speaking
+        assert room.machine.is_idle
         assert not room.takes
         assert room.partial is None
         assert not room.is_generating

@@ -54,6 +54,7 @@ class Room:
         for action in actions:
             self._do(action)
         assert self.machine.needed_from <= self.machine.position
+        assert not self.machine.is_idle or not (self.takes or self.is_generating), "idle, and still at work"
         return actions
 
     def sound(self, ms: float, speech: float) -> list[do.Action]:
