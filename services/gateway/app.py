@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from fastapi import FastAPI
 
+from services.gateway.admission import Doorkeeper
 from services.gateway.api import chat_router
 from services.gateway.chat import Parts
 from services.gateway.encoder_client import Encoder, GrpcEncoder
@@ -80,7 +81,8 @@ def create_app(
     app.add_middleware(RequestId)
     turns = Seats(settings.max_turns, what="turns are being answered", setting="TEXTPRO_MAX_TURNS")
     calls = Seats(settings.max_live, what="live conversations are held", setting="TEXTPRO_MAX_LIVE")
-    app.include_router(chat_router(turns, readiness))
+    door = Doorkeeper(turns, readiness)
+    app.include_router(chat_router(door))
     app.include_router(live_router(calls, readiness))
     app.include_router(operations(readiness, metrics, lambda: {"service": "gateway", "settings": settings.public()}))
 

@@ -11,13 +11,13 @@ from starlette.requests import ClientDisconnect
 
 from services.contracts.errors import BadRequest, Cancelled
 from services.gateway.chat import Question
+from services.gateway.event_stream import EVENT_STREAM
 from services.gateway.llm_client import Sampling
 from services.gateway.settings import GatewaySettings
 
 AUDIO = "audio"
 MAX_FIELDS = 16
 MAX_FIELD_BYTES = 64 * 1024
-EVENT_STREAM = "text/event-stream"
 
 
 class ChatFields(BaseModel):
