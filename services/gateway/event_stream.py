@@ -1,9 +1,11 @@
 """Server-sent events of an answer, and what the answer holds until they end."""
 
 import contextlib
+import json
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from typing import Any
 
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -56,3 +58,8 @@ class EventStream(StreamingResponse):
                 log.exception("a streamed answer failed")
             self._ended = error if isinstance(error, TextProError) else TextProError("unexpected error")
             yield failure(error)
+
+
+def data_event(content: dict[str, Any]) -> str:
+    """An event without a name, as OpenAI's streams have them."""
+    return f"data: {json.dumps(content, ensure_ascii=False)}\n\n"
