@@ -1,5 +1,7 @@
 """Where a recording is cut: laws that hold for every course of voice, and the cases they do not tell."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,7 +57,7 @@ def test_utterances_are_in_order_bounded_and_do_not_overlap(course: list[tuple[f
     for each in found:
         assert 0 <= each.heard_first <= each.first < each.last <= each.heard_last <= n_windows
         assert each.heard_last - each.heard_first <= LONGEST + MARGIN
-    for before, after in zip(found, found[1:], strict=False):
+    for before, after in pairwise(found):
         assert before.heard_last <= after.heard_first
 
 

@@ -13,7 +13,7 @@ from textpro.audio import decode
 from textpro.data.sentences import normalise
 
 pytestmark = pytest.mark.embedded
-QUESTIONS = {"capital.wav": "What is the capital of France?", "sum.wav": "What is one plus one?"}
+QUESTIONS = {"capital.wav": "What is the capital of France?", "sum.wav": "What is two plus two?"}
 RATE = 16_000
 EDGE_S = 0.3  # how exactly voice activity knows where speech begins and ends
 
