@@ -15,6 +15,13 @@ MAX_STOPS = 16
 AudioFormat = Literal["wav", "mp3", "flac", "aac", "ogg", "opus", "webm", "mp4", "m4a", "aiff", "au", "caf"]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 
+
+def _without_point(number: Any) -> Any:
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+Integer = Annotated[int, BeforeValidator(_without_point)]  # JSON has one kind of number: 5.0 is 5
+
 # Sent on to the LLM service as they are, when given.
 PASSED_ON = (
     *("top_p", "stop", "frequency_penalty", "presence_penalty", "logit_bias", "response_format", "reasoning_effort"),
@@ -24,7 +31,7 @@ PASSED_ON = (
 
 
 class _Wire(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 # ------------------------------------------------------------------------------------------------------------ messages
@@ -163,13 +170,13 @@ class CompletionRequest(_Wire):
     prosody: Literal["on", "off"] = Field("on", description="Ours: whether the LLM hears the tone of the recordings.")
     stream: bool | None = Field(None, description="Answer as server-sent events.")
     stream_options: StreamOptions | None = None
-    max_completion_tokens: int | None = Field(None, ge=1, description="Longest answer, in tokens.")
-    max_tokens: int | None = Field(None, ge=1, description="The old name of max_completion_tokens.")
+    max_completion_tokens: Integer | None = Field(None, ge=1, description="Longest answer, in tokens.")
+    max_tokens: Integer | None = Field(None, ge=1, description="The old name of max_completion_tokens.")
     temperature: float | None = Field(None, ge=0, le=2, description="0 always takes the likeliest token.")
     top_p: float | None = Field(None, gt=0, le=1)
-    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    seed: Integer | None = Field(None, ge=-(2**63), lt=2**63)
     stop: Stops | None = None
-    n: Literal[1] | None = Field(None, description="One answer a request.")
+    n: Integer | None = Field(None, ge=1, le=1, description="One answer a request.")
     tools: list[FunctionTool] | None = Field(None, max_length=MAX_TOOLS)
     tool_choice: Literal["none", "auto", "required"] | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
@@ -180,12 +187,12 @@ class CompletionRequest(_Wire):
     reasoning_effort: str | None = None
     modalities: list[Literal["text"]] | None = Field(None, description="Answers are text.")
     logprobs: Literal[False] | None = Field(None, description="None are given.")
-    top_logprobs: Literal[0] | None = None
+    top_logprobs: Integer | None = Field(None, ge=0, le=0)
 
-    top_k: int | None = Field(None, description="vLLM's.")
+    top_k: Integer | None = Field(None, description="vLLM's.")
     min_p: float | None = Field(None, ge=0, le=1, description="vLLM's.")
     repetition_penalty: float | None = Field(None, gt=0, description="vLLM's.")
-    min_tokens: int | None = Field(None, ge=0, description="vLLM's.")
+    min_tokens: Integer | None = Field(None, ge=0, description="vLLM's.")
     ignore_eos: bool | None = Field(None, description="vLLM's.")
     chat_template_kwargs: dict[str, Any] | None = Field(None, description="vLLM's.")
 

@@ -82,7 +82,7 @@ def chat_router(door: Doorkeeper) -> APIRouter:
                 "description": "The turn, or its events.",
                 "content": {
                     "application/json": {"example": EXAMPLE_ANSWER},
-                    EVENT_STREAM: {"schema": {"type": "string"}, "example": _EXAMPLE_STREAM},
+                    EVENT_STREAM: {"example": _EXAMPLE_STREAM},
                 },
             },
             **ERRORS,

@@ -18,7 +18,7 @@ from services.gateway.completion_intake import read_completion
 from services.gateway.event_stream import EVENT_STREAM, LAST_WORDS_S, EventStream, data_event
 from services.gateway.limits import Deadline
 from services.gateway.llm_reply import Delta
-from services.gateway.openapi import request_body
+from services.gateway.openapi import json_body
 from services.gateway.timing import Stopwatch
 from services.runtime.http import while_connected
 
@@ -47,13 +47,13 @@ def openai_router(door: Doorkeeper) -> APIRouter:
                 "description": "The answer, or its chunks.",
                 "content": {
                     "application/json": {"example": EXAMPLE_COMPLETION},
-                    EVENT_STREAM: {"schema": {"type": "string"}, "example": _EXAMPLE_STREAM},
+                    EVENT_STREAM: {"example": _EXAMPLE_STREAM},
                 },
             },
             **ERRORS,
             404: {**ERRORS[404], "description": "Another model's name."},
         },
-        openapi_extra={"requestBody": request_body(CompletionRequest)},
+        openapi_extra={"requestBody": json_body(CompletionRequest)},
     )
     async def completions(request: Request, parts: Opened) -> Response:
         """OpenAI's Chat Completions. Nothing is kept between requests.

@@ -5,11 +5,29 @@ from typing import Any
 from pydantic import BaseModel
 
 
-def request_body(model: type[BaseModel], media_type: str = "application/json") -> dict[str, Any]:
+def json_body(model: type[BaseModel]) -> dict[str, Any]:
     """OpenAPI's request body of a request that has the model's fields."""
+    return {"required": True, "content": {"application/json": {"schema": _schema(model)}}}
+
+
+def form_body(model: type[BaseModel]) -> dict[str, Any]:
+    """The same as a form, whose fields are never null."""
+    schema = _schema(model)
+    schema["properties"] = {name: _without_null(field) for name, field in schema["properties"].items()}
+    return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+
+
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
     schema = model.model_json_schema()
-    definitions = schema.pop("$defs", {})
-    return {"required": True, "content": {media_type: {"schema": _inlined(schema, definitions)}}}
+    return _inlined(schema, schema.pop("$defs", {}))
+
+
+def _without_null(field: dict[str, Any]) -> dict[str, Any]:
+    kinds = [kind for kind in field.get("anyOf", []) if kind != {"type": "null"}]
+    if len(kinds) != 1:
+        return field
+    rest = {name: value for name, value in field.items() if name not in ("anyOf", "default")}
+    return rest | kinds[0]
 
 
 def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:

@@ -24,7 +24,7 @@ from services.gateway.admission import Doorkeeper
 from services.gateway.api import ERRORS, Opened
 from services.gateway.event_stream import EVENT_STREAM, LAST_WORDS_S, EventStream, data_event
 from services.gateway.limits import Deadline
-from services.gateway.openapi import request_body
+from services.gateway.openapi import form_body
 from services.gateway.subtitles import srt, vtt
 from services.gateway.transcription_intake import read_transcription
 from services.runtime.http import while_connected
@@ -53,13 +53,13 @@ def transcription_router(door: Doorkeeper) -> APIRouter:
                     "text/plain": _TEXT,
                     "text/vtt": _TEXT,
                     "application/x-subrip": _TEXT,
-                    EVENT_STREAM: {**_TEXT, "example": _EXAMPLE_STREAM},
+                    EVENT_STREAM: {"example": _EXAMPLE_STREAM},
                 },
             },
             **ERRORS,
             404: {**ERRORS[404], "description": "Another model's name."},
         },
-        openapi_extra={"requestBody": request_body(TranscriptionForm, "multipart/form-data")},
+        openapi_extra={"requestBody": form_body(TranscriptionForm)},
     )
     async def transcriptions(request: Request, parts: Opened) -> Response:
         """OpenAI's transcriptions. The recording is cut where nobody speaks; each utterance is a segment.

@@ -208,7 +208,9 @@ async def test_what_shapes_an_answer_is_passed_on_and_what_changes_nothing_is_no
     shaping = {"top_p": 0.5, "stop": ["."], "frequency_penalty": 1.0, "response_format": {"type": "json_object"}}
     of_vllm = {"top_k": 3, "ignore_eos": True, "repetition_penalty": 1.1}
     async with served() as (here, client):
-        await complete(client, user(written("Hi")), **shaping, extra_body=of_vllm, user="ann", max_completion_tokens=7)
+        await complete(
+            client, user(written("Hi")), **shaping, extra_body=of_vllm, user="ann", max_completion_tokens=7.0
+        )
         asked = here.llm.requests[0]
     assert {name: asked[name] for name in (*shaping, *of_vllm)} == {**shaping, **of_vllm}
     assert asked["max_tokens"] == 7
@@ -313,6 +315,9 @@ async def test_too_long_a_conversation_is_told_as_such(served) -> None:
         ({"logprobs": True}, "logprobs", ""),
         ({"modalities": ["text", "audio"]}, "modalities[1]", "audio"),
         ({"prosody": "loud"}, "prosody", "loud"),
+        ({"stream": "true"}, "stream", "boolean"),
+        ({"max_tokens": "5"}, "max_tokens", "integer"),
+        ({"n": True}, "n", "integer"),
         ({"temperature": 3}, "temperature", "3"),
         ({"max_tokens": 0}, "max_tokens", "0"),
         ({"max_completion_tokens": 10**6}, "max_completion_tokens", "TEXTPRO_MAX_TOKENS_LIMIT"),
@@ -410,3 +415,28 @@ async def test_the_documentation_describes_the_request_without_references_that_l
     assert "$ref" not in json.dumps(schema)
     assert {"messages", "prosody", "tools", "stream_options"} <= schema["properties"].keys()
     assert {"400", "404", "413", "429", "503", "504"} <= described["responses"].keys()
+
+
+@pytest.mark.vllm
+async def test_vllms_benchmark_measures_it_with_a_text_and_with_a_recording(served) -> None:
+    import aiohttp
+    from vllm.benchmarks.lib import endpoint_request_func as vllm
+
+    async with served() as (here, _), aiohttp.ClientSession() as session:
+        for content in (None, spoken(70)):
+            request = vllm.RequestFuncInput(
+                prompt="Hello",
+                api_url=f"{here.http.base_url}{PATH}",
+                prompt_len=3,
+                output_len=8,
+                model="textpro",
+                multi_modal_content=content,
+                ignore_eos=True,
+                extra_body={"temperature": 0.0, "top_p": 1.0, "top_k": -1, "repetition_penalty": 1.0},
+            )
+            measured = await vllm.async_request_openai_chat_completions(request, session)
+            assert measured.success, measured.error
+            assert measured.generated_text.startswith("You said: ")
+            assert (measured.prompt_len, measured.output_tokens) == (20, 5)
+            assert measured.ttft > 0
+    assert [len(request.pcm16) for request in here.encoder.requests] == [70 * 320]

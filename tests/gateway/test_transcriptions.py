@@ -242,6 +242,7 @@ async def test_the_documentation_describes_the_form(served) -> None:
     described = document["paths"][PATH]["post"]
     schema = described["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert "$ref" not in json.dumps(schema)
+    assert "null" not in json.dumps(schema)
     assert schema["required"] == ["file"]
     assert schema["properties"]["file"]["format"] == "binary"
     assert {"language", "response_format", "stream", "timestamp_granularities[]"} <= schema["properties"].keys()
