@@ -13,6 +13,7 @@ import numpy as np
 from faster_whisper.utils import get_assets_path
 from faster_whisper.vad import SileroVADModel
 
+from textpro.loudness import loudest_dbfs, made_audible
 from textpro.windows import VOICE_FRAME
 
 NoSpeechReason = Literal["silence", "no_voice", "no_speech", "unsure", "repetition"]
@@ -74,16 +75,6 @@ OFF = Guards(
 )
 
 
-def loudest_dbfs(audio: np.ndarray) -> float:
-    """Level of the loudest 32 ms of (S,) in dB of full scale, without its DC offset; -inf without sound."""
-    if len(audio) == 0:
-        return float("-inf")
-    centred = audio - audio.mean()
-    frames = np.pad(centred, (0, -len(centred) % VOICE_FRAME)).reshape(-1, VOICE_FRAME)
-    power = float(np.mean(frames**2, axis=1).max())
-    return 10 * float(np.log10(power)) if power > 0 else float("-inf")
-
-
 def compression(text: str) -> float:
     """How many times shorter zlib makes the text."""
     data = text.encode()
@@ -98,8 +89,6 @@ def loops(text: str, times: int) -> bool:
 class VoiceDetector:
     """Silero's voice activity model, as faster-whisper ships it, in a session of its own with one thread."""
 
-    LEVEL = 0.1  # root mean square of the loudest part that the model is shown, so that quiet speech counts
-
     def __init__(self) -> None:
         self._model = SileroVADModel(str(Path(get_assets_path()) / "silero_vad_v6.onnx"))
 
@@ -107,8 +96,6 @@ class VoiceDetector:
         """(S,) float32 at 16 kHz -> (K,) voice probability of each 32 ms, K = ceil(S / 512)."""
         if len(audio) == 0:
             return np.zeros(0, dtype=np.float32)
-        centred = audio - audio.mean()
-        gain = self.LEVEL / max(10 ** (loudest_dbfs(audio) / 20), 1e-6)
         # A copy in any case: the model writes into what it is given.
-        padded = np.pad(centred * np.float32(max(gain, 1.0)), (0, -len(audio) % VOICE_FRAME))
-        return self._model(padded.astype(np.float32)).reshape(-1)
+        padded = np.pad(made_audible(audio), (0, -len(audio) % VOICE_FRAME))
+        return self._model(padded).reshape(-1)

@@ -1,30 +1,25 @@
 """The gateway's own HTTP interface: a turn, and the sessions it belongs to."""
 
-import contextlib
 import json
-import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from fastapi.responses import JSONResponse, Response
 
 from services.contracts.chat import EXAMPLE_ANSWER, ChatAnswer, DeletedBody, ErrorBody, SessionBody, TurnBody
-from services.contracts.errors import Cancelled, Unavailable, body, outcome
+from services.contracts.errors import body
+from services.gateway.admission import Doorkeeper
 from services.gateway.chat import Delta, Done, Event, Exchange, Parts, Transcript, answer
-from services.gateway.intake import AUDIO, EVENT_STREAM, ChatFields, read_question
-from services.gateway.limits import Deadline, Seats
+from services.gateway.event_stream import EVENT_STREAM, LAST_WORDS_S, EventStream
+from services.gateway.intake import AUDIO, ChatFields, read_question
+from services.gateway.limits import Deadline
 from services.gateway.timing import Stopwatch
 from services.runtime.http import while_connected
-from services.runtime.lifecycle import Readiness
 from textpro.audio import ACCEPTED
 from textpro.errors import TextProError
-
-log = logging.getLogger(__name__)
-LAST_WORDS_S = 5.0  # after a turn's deadline: for the error event, and for a caller that reads slowly
 
 _EXAMPLE_STREAM = (
     "event: transcript\n"
@@ -33,7 +28,7 @@ _EXAMPLE_STREAM = (
     'event: delta\ndata: {"text": " of France is Paris."}\n\n'
     'event: done\ndata: {"session_id": "s_1Jb0…", "reply": "The capital of France is Paris.", "…": "…"}\n\n'
 )
-_ERRORS: dict[int | str, dict[str, Any]] = {
+ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorBody, "description": "The audio or a field can't be used; the message says which and why."},
     404: {"model": ErrorBody, "description": "The session does not exist, or has expired."},
     413: {"model": ErrorBody, "description": "Too many bytes, or too many seconds."},
@@ -74,7 +69,7 @@ def _opened(request: Request) -> Parts:
 Opened = Annotated[Parts, Depends(_opened)]
 
 
-def chat_router(seats: Seats, readiness: Readiness) -> APIRouter:
+def chat_router(door: Doorkeeper) -> APIRouter:
     """POST /v1/chat, GET and DELETE /v1/sessions/{id}; the application's `state.parts` is what they work with."""
     router = APIRouter(tags=["conversation"])
 
@@ -87,10 +82,10 @@ def chat_router(seats: Seats, readiness: Readiness) -> APIRouter:
                 "description": "The turn, or its events.",
                 "content": {
                     "application/json": {"example": EXAMPLE_ANSWER},
-                    EVENT_STREAM: {"schema": {"type": "string"}, "example": _EXAMPLE_STREAM},
+                    EVENT_STREAM: {"example": _EXAMPLE_STREAM},
                 },
             },
-            **_ERRORS,
+            **ERRORS,
         },
         openapi_extra=_chat_openapi(),
     )
@@ -102,10 +97,7 @@ def chat_router(seats: Seats, readiness: Readiness) -> APIRouter:
         """
         watch, deadline = Stopwatch(), Deadline.after(parts.settings.turn_timeout_s)
         async with AsyncExitStack() as held:
-            held.enter_context(parts.metrics.serving("chat"))
-            if readiness.draining:
-                raise Unavailable("this gateway is stopping; another one takes the request", retry_after_s=1)
-            held.enter_context(seats.seat())
+            held.enter_context(door.admitted("chat", parts.metrics))
             with watch.stage("receive"):
                 question, stream = await deadline.run(read_question(request, parts.settings))
             events = await held.enter_async_context(aclosing(answer(Exchange(question, watch, deadline), parts)))
@@ -115,7 +107,7 @@ def chat_router(seats: Seats, readiness: Readiness) -> APIRouter:
             first = await while_connected(request, _first(events))
             return TurnStream(first, events, held.pop_all(), deadline.later(LAST_WORDS_S))
 
-    @router.get("/v1/sessions/{session_id}", summary="Show a session", responses={404: _ERRORS[404]})
+    @router.get("/v1/sessions/{session_id}", summary="Show a session", responses={404: ERRORS[404]})
     async def show(session_id: str, parts: Opened) -> SessionBody:
         """What was said and answered, without the vectors."""
         session = await parts.store.get(session_id)
@@ -133,7 +125,7 @@ def chat_router(seats: Seats, readiness: Readiness) -> APIRouter:
             session_id=session_id, instructions=session.instructions, turns=turns, expires_in_s=session.expires_in_s
         )
 
-    @router.delete("/v1/sessions/{session_id}", summary="Forget a session", responses={404: _ERRORS[404]})
+    @router.delete("/v1/sessions/{session_id}", summary="Forget a session", responses={404: ERRORS[404]})
     async def forget(session_id: str, parts: Opened) -> DeletedBody:
         """Its text and its vectors are gone at once."""
         await parts.store.delete(session_id)
@@ -153,40 +145,17 @@ async def _last(events: AsyncIterator[Event]) -> ChatAnswer:
     raise TextProError("the turn ended without an answer")
 
 
-class TurnStream(StreamingResponse):
-    """A turn as server-sent events. Owns what the turn holds (a seat, a generation) until it ends.
-
-    It ends at `deadline` also when the caller keeps the connection and reads nothing.
-    """
+class TurnStream(EventStream):
+    """A turn as server-sent events."""
 
     def __init__(self, first: Event, events: AsyncIterator[Event], held: AsyncExitStack, deadline: Deadline) -> None:
-        super().__init__(
-            self._lines(first, events),
-            media_type=EVENT_STREAM,
-            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-        )
-        self._held, self._deadline = held, deadline
-        self._ended: TextProError | None = Cancelled("the caller hung up")
+        super().__init__(_lines(first, events), lambda error: _sse("error", body(error)), held, deadline)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # How the turn ended is raised for what counts it; the caller has been told by then.
-        with contextlib.suppress(TextProError):
-            async with self._held:
-                await self._deadline.run(super().__call__(scope, receive, send))
-                if self._ended is not None:
-                    raise self._ended
 
-    async def _lines(self, first: Event, events: AsyncIterator[Event]) -> AsyncIterator[str]:
-        try:
-            yield _line(first)
-            async for event in events:
-                yield _line(event)
-            self._ended = None
-        except Exception as error:  # the edge: the status line is gone, so the error becomes an event
-            if outcome(error).http == 500:
-                log.exception("a streamed turn failed")
-            self._ended = error if isinstance(error, TextProError) else TextProError("unexpected error")
-            yield _sse("error", body(error))
+async def _lines(first: Event, events: AsyncIterator[Event]) -> AsyncIterator[str]:
+    yield _line(first)
+    async for event in events:
+        yield _line(event)
 
 
 def _line(event: Event) -> str:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
+from services.gateway.admission import Doorkeeper
 from services.gateway.api import chat_router
 from services.gateway.calls import Calls
 from services.gateway.chat import Parts
@@ -18,11 +19,13 @@ from services.gateway.journal import RedisJournal
 from services.gateway.limits import Seats
 from services.gateway.live_api import live_router
 from services.gateway.llm_client import HttpLlm, Llm
+from services.gateway.openai_api import openai_router
 from services.gateway.pressure import Pressure
 from services.gateway.redis_client import connect
 from services.gateway.redis_store import RedisStore
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import MemoryStore, Store, StoreLimits
+from services.gateway.transcription_api import transcription_router
 from services.gateway.vad import VoiceModel
 from services.runtime.http import BodyLimit, RequestId, install_errors
 from services.runtime.lifecycle import Readiness
@@ -88,13 +91,22 @@ def create_app(
     app.add_middleware(RequestId)
     turns = Seats(settings.max_turns, what="turns are being answered", setting="TEXTPRO_MAX_TURNS")
     calls = Seats(settings.max_live, what="live conversations are held", setting="TEXTPRO_MAX_LIVE")
-    app.include_router(chat_router(turns, readiness))
+    door = Doorkeeper(turns, readiness)
+    app.include_router(chat_router(door))
+    app.include_router(openai_router(door))
+    app.include_router(transcription_router(door))
     app.include_router(live_router(calls, readiness))
     app.include_router(operations(readiness, metrics, lambda: {"service": "gateway", "settings": settings.public()}))
 
     @app.get("/", summary="What is here", tags=["operations"])
     async def index() -> dict[str, str]:
-        return {"service": "TextPro", "version": __version__, "chat": "POST /v1/chat", "documentation": "/docs"}
+        return {
+            "service": "TextPro",
+            "version": __version__,
+            "chat": "POST /v1/chat",
+            "openai": "/v1",
+            "documentation": "/docs",
+        }
 
     return app
 

@@ -1,9 +1,8 @@
 """One turn of a conversation: speech in, events out. What happens between a request and its answer stands here."""
 
-import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import AsyncExitStack, aclosing, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -13,11 +12,13 @@ from services.gateway.encoder_client import Encoder, ProsodyKind, Speech
 from services.gateway.hearing import Hearing
 from services.gateway.history import budget, fitting, newer_half, prompt
 from services.gateway.limits import Deadline
-from services.gateway.llm_client import ContextExceeded, Llm, Reply, Sampling
+from services.gateway.llm_client import ContextExceeded, Llm, Sampling
+from services.gateway.llm_reply import Reply
 from services.gateway.pressure import Pressure
 from services.gateway.session import Prosody, Session, Turn, new_session_id, new_turn_id
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import Store
+from services.gateway.tally import bad_ends_counted, count_good_end
 from services.gateway.timing import Stopwatch
 from services.runtime.metrics import Metrics
 
@@ -102,7 +103,7 @@ async def answer(exchange: Exchange, parts: Parts) -> AsyncGenerator[Event]:
     """
     question, watch = exchange.question, exchange.watch
     session_id = question.session_id or new_session_id()
-    with _bad_ends_counted(parts.metrics):
+    with bad_ends_counted(parts.metrics):
         with watch.stage("decode"):
             pcm16 = await exchange.deadline.run(parts.hearing.pcm16(question.audio))
         async with AsyncExitStack() as held:
@@ -125,7 +126,13 @@ async def answer(exchange: Exchange, parts: Parts) -> AsyncGenerator[Event]:
                     turn = Turn(exchange.turn_id, speech.text, answered.text, speech.prosody, time.time())
                     await parts.store.append(session_id, turn, session.instructions)
         done = _done(exchange, session_id, speech, answered)
-    _count_good_end(parts.metrics, done, speech)
+    count_good_end(
+        parts.metrics,
+        timing_ms=done.timing_ms,
+        usage=done.usage,
+        audio_seconds=speech.audio_seconds,
+        no_speech=done.no_speech,
+    )
     yield Done(done)
 
 
@@ -220,25 +227,3 @@ def _done(exchange: Exchange, session_id: str, speech: Speech, answered: _Answer
         usage=answered.usage,
         timing_ms=exchange.watch.report(),
     )
-
-
-@contextmanager
-def _bad_ends_counted(metrics: Metrics) -> Iterator[None]:
-    """Counts turns that have no good end."""
-    try:
-        yield
-    except (asyncio.CancelledError, GeneratorExit):
-        metrics.turn("interrupted")
-        raise
-    except BaseException:
-        metrics.turn("failed")
-        raise
-
-
-def _count_good_end(metrics: Metrics, done: ChatAnswer, speech: Speech) -> None:
-    metrics.turn("no_speech" if done.no_speech else "answered")
-    metrics.stages(done.timing_ms)
-    metrics.audio(speech.audio_seconds)
-    metrics.llm_tokens(prompt=done.usage.prompt_tokens, completion=done.usage.completion_tokens)
-    if done.no_speech:
-        metrics.no_speech(done.no_speech)

@@ -67,6 +67,14 @@ _KINDS = {
 
 
 @dataclass(frozen=True)
+class Token:
+    """A text token of the encoder's vocabulary."""
+
+    id: int
+    log_probability: float
+
+
+@dataclass(frozen=True)
 class Speech:
     """What the encoder heard. no_speech: its reason when nothing was said. stages_ms: its own account of the time."""
 
@@ -75,13 +83,22 @@ class Speech:
     prosody: Prosody | None
     audio_seconds: float
     stages_ms: dict[str, float] = field(default_factory=dict)
+    language: str = ""
+    tokens: tuple[Token, ...] = ()
+    no_speech_probability: float = 0.0
 
 
 class Encoder(Protocol):
     """What a turn needs of an encoder."""
 
     async def encode(
-        self, pcm16: bytes, *, prosody: ProsodyKind, timeout_s: float, partial: bool = False
+        self,
+        pcm16: bytes,
+        *,
+        prosody: ProsodyKind,
+        timeout_s: float,
+        language: str = "",
+        partial: bool = False,
     ) -> Speech: ...
 
     async def check(self) -> None: ...
@@ -99,13 +116,26 @@ class GrpcEncoder:
         # The stub class of grpc_health declares its calls only in its constructor, out of a type checker's sight.
         self._health: Any = health_pb2_grpc.HealthStub(self._channel)
 
-    async def encode(self, pcm16: bytes, *, prosody: ProsodyKind, timeout_s: float, partial: bool = False) -> Speech:
-        """pcm16: mono, 16 kHz, little endian -> Speech. partial: gives way to others when the encoder is full.
+    async def encode(
+        self,
+        pcm16: bytes,
+        *,
+        prosody: ProsodyKind,
+        timeout_s: float,
+        language: str = "",
+        partial: bool = False,
+    ) -> Speech:
+        """pcm16: mono, 16 kHz, little endian -> Speech. language: ISO 639-1; when empty the encoder finds out. partial:
+        gives way to others when the encoder is full.
 
         Raises Overloaded (full queue), Unavailable (down, or still loading), DeadlineExceeded, AudioError.
         """
         request = encoder_pb2.EncodeRequest(
-            pcm16=pcm16, prosody=_KINDS[prosody], request_id=request_id.get(), partial=partial
+            pcm16=pcm16,
+            prosody=_KINDS[prosody],
+            request_id=request_id.get(),
+            language=language,
+            partial=partial,
         )
         try:
             answer = await self._stub.Encode(request, timeout=timeout_s)
@@ -151,4 +181,7 @@ def _speech(answer: encoder_pb2.EncodeResponse) -> Speech:
         prosody=prosody,
         audio_seconds=answer.audio_seconds,
         stages_ms={stage.name: stage.ms for stage in answer.stages},
+        language=answer.language,
+        tokens=tuple(Token(token.id, token.log_probability) for token in answer.tokens),
+        no_speech_probability=answer.no_speech_probability,
     )

@@ -1,6 +1,7 @@
 """The prompt of a turn: instructions, earlier turns, what was just said, as far as the LLM's context goes."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from services.gateway.encoder_client import Speech
@@ -14,11 +15,12 @@ BLOCK = 4  # turns are dropped in blocks, so that the prompt keeps its beginning
 Message = dict[str, Any]
 
 
-def user_message(text: str, prosody: Prosody | None) -> Message:
-    """What a person said: the vector in front of the words, or the words alone."""
-    if prosody is None:
+def user_message(text: str, prosody: Prosody | None, beside: Sequence[str] = ()) -> Message:
+    """What a person said: the vector in front of the words, or the words alone. beside: what was written with it."""
+    if prosody is None and not beside:
         return {"role": "user", "content": text}
-    return {"role": "user", "content": [prosody.content_part(), {"type": "text", "text": text}]}
+    vector = [] if prosody is None else [prosody.content_part()]
+    return {"role": "user", "content": [*vector, *({"type": "text", "text": each} for each in (text, *beside))]}
 
 
 def prompt(instructions: str, turns: list[Turn], speech: Speech) -> list[Message]:

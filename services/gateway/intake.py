@@ -4,21 +4,16 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
-from python_multipart.multipart import parse_options_header
-from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import ClientDisconnect
 
-from services.contracts.errors import BadRequest, Cancelled
+from services.contracts.errors import BadRequest
 from services.gateway.chat import Question
+from services.gateway.event_stream import EVENT_STREAM
 from services.gateway.fields import longest_answer, validated
+from services.gateway.forms import is_form, read_body, read_form
 from services.gateway.llm_client import Sampling
 from services.gateway.settings import GatewaySettings
 
 AUDIO = "audio"
-MAX_FIELDS = 16
-MAX_FIELD_BYTES = 64 * 1024
-EVENT_STREAM = "text/event-stream"
 
 
 class ChatFields(BaseModel):
@@ -57,37 +52,11 @@ async def read_question(request: Request, settings: GatewaySettings) -> tuple[Qu
 
 async def _audio_and_fields(request: Request) -> tuple[bytes, dict[str, Any]]:
     given: dict[str, Any] = dict(request.query_params)
-    try:
-        if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-            return await request.body(), given
-        form = await _form(request)
-    except ClientDisconnect as error:
-        raise Cancelled("the caller hung up while it sent its audio") from error
-    audio: UploadFile | None = None
-    for name, value in form.multi_items():
-        if isinstance(value, UploadFile) != (name == AUDIO):
-            kind = "a file" if isinstance(value, UploadFile) else "text"
-            raise BadRequest(f"{name!r} came as {kind}; the recording goes into the file {AUDIO!r}", param=name)
-        if isinstance(value, UploadFile):
-            audio = value
-        else:
-            given[name] = value
-    if audio is None:
+    if not is_form(request):
+        return await read_body(request), given
+    form = await read_form(request, AUDIO)
+    given |= dict(form.fields)
+    if form.file is None:
         validated(ChatFields, given, besides=[AUDIO])  # a field that is misspelt explains best why there is none
         raise BadRequest(f"the form has no file named {AUDIO!r}", param=AUDIO)
-    return await audio.read(), given
-
-
-async def _form(request: Request) -> FormData:
-    charset = parse_options_header(request.headers["content-type"])[1].get(b"charset", b"utf-8")
-    if charset.lower() not in (b"utf-8", b"utf8"):  # any codec of Python's would be taken, also one that is no encoding
-        raise BadRequest(f"the form's charset is {charset.decode('latin-1')[:40]!r}; send UTF-8", param="charset")
-    parser = MultiPartParser(
-        request.headers, request.stream(), max_files=1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES
-    )
-    parser.spool_max_size = 0  # no bound but the body's: audio is never written to a disk, not even for a moment
-    try:
-        return await parser.parse()
-    except MultiPartException as error:
-        message = f"the form can't be read: {error.message}; expected one file, {AUDIO!r}, and short fields"
-        raise BadRequest(message) from error
+    return form.file, given

@@ -23,7 +23,8 @@ from services.gateway.left_behind import LeftBehind, Unfinished
 from services.gateway.limits import Deadline
 from services.gateway.live_events import LiveEvent, Response
 from services.gateway.live_prompt import messages, sampling
-from services.gateway.llm_client import Call, ContextExceeded, Message, Reply, Sampling
+from services.gateway.llm_client import ContextExceeded, Message, Sampling
+from services.gateway.llm_reply import Call, Reply
 from services.gateway.session import new_item_id, new_response_id
 from services.gateway.sound import BYTES_PER_SAMPLE, Sound
 from services.gateway.timeline import Timeline

@@ -1,27 +1,24 @@
 """The gateway's side of the LLM: OpenAI chat completions, streamed; leaving the stream aborts the generation."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import httpx
 
-from services.contracts.chat import ProsodyState, Usage
+from services.contracts.chat import ProsodyState
 from services.contracts.errors import BadRequest, Overloaded, TextProError, Unavailable
 from services.gateway.encoder_client import ProsodyKind
 from services.gateway.limits import Deadline
+from services.gateway.llm_reply import RETRY_AFTER_S, Reply, error_message
 from services.runtime.http import REQUEST_ID_HEADER
 from services.runtime.logging import request_id
 
 CHAT_PATH = "/v1/chat/completions"
 PROSODY_HEADER = "x-textpro-prosody"
 CONNECT_TIMEOUT_S = 2.0
-RETRY_AFTER_S = 2.0
-MAX_CALLS = 64  # of functions in one answer
-SHOWN = 300  # characters of a foreign message
 
 Message = dict[str, Any]
 
@@ -43,39 +40,20 @@ class LlmProfile:
 @dataclass(frozen=True)
 class Sampling:
     """How an answer is drawn; None leaves it to the LLM service. tools, tool_choice: as OpenAI's chat completions have
-    them."""
+    them. others: more fields of OpenAI's or vLLM's chat completions, as they are sent on."""
 
     max_tokens: int
     temperature: float | None = None
     seed: int | None = None
     tools: tuple[dict[str, Any], ...] = ()
     tool_choice: str | dict[str, Any] | None = None
+    others: Mapping[str, Any] = field(default_factory=dict)
 
     def fields(self) -> dict[str, Any]:
         given = {"max_tokens": self.max_tokens, "temperature": self.temperature, "seed": self.seed}
         if self.tools:
             given |= {"tools": list(self.tools), "tool_choice": self.tool_choice}
-        return {name: value for name, value in given.items() if value is not None}
-
-
-@dataclass
-class Call:
-    """A function that the LLM wants called. arguments: JSON, as the LLM wrote it."""
-
-    id: str = ""
-    name: str = ""
-    arguments: str = ""
-
-
-@dataclass
-class Reply:
-    """An answer that is being generated. `pieces` is read once; the other fields are final when it has ended."""
-
-    prosody: ProsodyState
-    pieces: AsyncIterator[str] = field(init=False)
-    finish_reason: str | None = None
-    usage: Usage = field(default_factory=Usage)
-    calls: list[Call] = field(default_factory=list)
+        return {name: value for name, value in given.items() if value is not None} | dict(self.others)
 
 
 class Llm(Protocol):
@@ -125,9 +103,7 @@ class HttpLlm:
             "stream_options": {"include_usage": True},
             **sampling.fields(),
         }
-        request = self._client.build_request(
-            "POST", CHAT_PATH, json=content, headers={REQUEST_ID_HEADER: request_id.get()} if request_id.get() else {}
-        )
+        request = self._request(content)
         with _answering(deadline):
             async with asyncio.timeout_at(deadline.at_s):
                 response = await self._client.send(request, stream=True)
@@ -137,11 +113,16 @@ class HttpLlm:
                     async with asyncio.timeout_at(deadline.at_s):
                         await response.aread()
                 raise _refusal(response)
-            answer = Reply(_prosody_state(response))
-            answer.pieces = _pieces(response, answer, deadline)
-            yield answer
+            yield Reply(_prosody_state(response), _lines(response, deadline))
         finally:
             await response.aclose()
+
+    def _request(self, content: dict[str, Any]) -> httpx.Request:
+        headers = {REQUEST_ID_HEADER: request_id.get()} if request_id.get() else {}
+        try:
+            return self._client.build_request("POST", CHAT_PATH, json=content, headers=headers)
+        except ValueError as error:  # 1e999 is JSON, but no number that could be written again
+            raise BadRequest(f"the request can't be sent on: {error}") from error
 
     async def check(self) -> None:
         """Raises Unavailable when the LLM service is not ready; refreshes the profile when it is."""
@@ -160,49 +141,16 @@ class HttpLlm:
         await self._client.aclose()
 
 
-async def _pieces(response: httpx.Response, answer: Reply, deadline: Deadline) -> AsyncIterator[str]:
-    """The answer's text as it comes; `answer` gets what the stream says beside it."""
+async def _lines(response: httpx.Response, deadline: Deadline) -> AsyncIterator[str]:
+    """The stream's lines, each by the deadline."""
     lines = response.aiter_lines()
     while True:
         with _answering(deadline):
             async with asyncio.timeout_at(deadline.at_s):
                 line = await anext(lines, None)
-        if line is None or line == "data: [DONE]":
-            break
-        if line.startswith("data:") and (text := _read_chunk(line.removeprefix("data:"), answer)):
-            yield text
-    if answer.finish_reason is None:
-        raise Unavailable("the LLM service broke off its answer", retry_after_s=RETRY_AFTER_S)
-
-
-def _read_chunk(text: str, answer: Reply) -> str:
-    try:
-        chunk = json.loads(text)
-    except ValueError as error:
-        raise Unavailable("the LLM service sent a chunk that is not JSON", retry_after_s=RETRY_AFTER_S) from error
-    if "error" in chunk:
-        raise Unavailable(f"the LLM service failed: {_message(chunk)}", retry_after_s=RETRY_AFTER_S)
-    if usage := chunk.get("usage"):
-        answer.usage = Usage(**{name: usage.get(name) or 0 for name in Usage.model_fields})
-    for choice in chunk.get("choices") or []:
-        answer.finish_reason = choice.get("finish_reason") or answer.finish_reason
-        delta = choice.get("delta") or {}
-        _read_calls(delta.get("tool_calls") or [], answer)
-        return delta.get("content") or ""
-    return ""
-
-
-def _read_calls(pieces: list[dict[str, Any]], answer: Reply) -> None:
-    """A call comes in pieces: its id and name first, then its arguments bit by bit."""
-    for piece in pieces:
-        index, function = piece.get("index") or 0, piece.get("function") or {}
-        if index >= MAX_CALLS:
-            raise Unavailable(f"the LLM service wants more than {MAX_CALLS} calls at once", retry_after_s=RETRY_AFTER_S)
-        while len(answer.calls) <= index:
-            answer.calls.append(Call())
-        call = answer.calls[index]
-        call.id, call.name = call.id or piece.get("id") or "", call.name or function.get("name") or ""
-        call.arguments += function.get("arguments") or ""
+        if line is None:
+            return
+        yield line
 
 
 @contextmanager
@@ -220,7 +168,7 @@ def _answering(deadline: Deadline | None) -> Iterator[None]:
 
 def _refusal(response: httpx.Response) -> TextProError:
     content = _json(response)
-    message, code = _message(content), _code(content)
+    message, code = error_message(content), _code(content)
     retry_after = response.headers.get("retry-after", "")
     retry_after_s = float(retry_after) if retry_after.isdecimal() else RETRY_AFTER_S
     if response.status_code == 429:
@@ -229,7 +177,7 @@ def _refusal(response: httpx.Response) -> TextProError:
         return Unavailable(f"the LLM service answers {response.status_code}: {message}", retry_after_s=retry_after_s)
     if code == ContextExceeded.code or "context length" in message.lower():
         return ContextExceeded(f"the conversation does not fit into the LLM's context: {message}")
-    return BadRequest(f"the LLM service refused the request: {message}", code=code)
+    return BadRequest(f"the LLM service refused the request: {message}", param=_param(content), code=code)
 
 
 def _json(response: httpx.Response) -> Any:
@@ -239,15 +187,18 @@ def _json(response: httpx.Response) -> Any:
         return {}
 
 
-def _message(content: Any) -> str:
-    error = content.get("error", content) if isinstance(content, dict) else content
-    return str(error.get("message", error) if isinstance(error, dict) else error)[:SHOWN]
-
-
 def _code(content: Any) -> str | None:
     match content:
         case {"error": {"code": str(code)}}:
             return code
+    return None
+
+
+def _param(content: Any) -> str | None:
+    """The field that the LLM service complains of; of the messages it was sent others than the caller wrote."""
+    match content:
+        case {"error": {"param": str(param)}} if not param.startswith("messages["):
+            return param
     return None
 
 

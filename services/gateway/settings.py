@@ -47,8 +47,17 @@ class GatewaySettings(ServiceSettings):
     max_decoded_bytes: int = Field(default=MAX_DECODED_BYTES, ge=2**20)
     """Most bytes of raw samples one upload may decode to."""
 
+    max_recordings: int = Field(default=16, ge=1, le=1024)
+    """Recordings in the messages of one chat completion."""
+
+    max_recordings_s: float = Field(default=300.0, gt=0, le=36_000)
+    """Longest audio of all recordings of one chat completion together, in seconds."""
+
+    max_transcription_s: float = Field(default=600.0, gt=0, le=36_000)
+    """Longest recording to be transcribed, in seconds."""
+
     decode_threads: int = Field(default=2, ge=1, le=64)
-    """Uploads decoded side by side."""
+    """Uploads decoded, and recordings searched for speech, side by side."""
 
     max_turns: int = Field(default=64, ge=1, le=10_000)
     """Turns served at once; one more is answered 429."""

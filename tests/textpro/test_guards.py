@@ -6,7 +6,8 @@ import pytest
 from tests.textpro.conftest import babble
 from textpro.data.synthesis import speak
 from textpro.data.voices import Delivery, voices
-from textpro.guards import OFF, Guards, VoiceDetector, compression, loudest_dbfs
+from textpro.guards import OFF, Guards, VoiceDetector, compression
+from textpro.loudness import loudest_dbfs
 from textpro.training.augment import noise
 
 needs_espeak = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
