@@ -15,6 +15,7 @@ from services.gateway.hearing import Hearing
 from services.gateway.limits import Seats
 from services.gateway.live_api import live_router
 from services.gateway.llm_client import HttpLlm, Llm
+from services.gateway.page_api import install_page
 from services.gateway.redis_store import RedisStore
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import MemoryStore, Store, StoreLimits
@@ -83,11 +84,7 @@ def create_app(
     app.include_router(chat_router(turns, readiness))
     app.include_router(live_router(calls, readiness))
     app.include_router(operations(readiness, metrics, lambda: {"service": "gateway", "settings": settings.public()}))
-
-    @app.get("/", summary="What is here", tags=["operations"])
-    async def index() -> dict[str, str]:
-        return {"service": "TextPro", "version": __version__, "chat": "POST /v1/chat", "documentation": "/docs"}
-
+    install_page(app)
     return app
 
 
