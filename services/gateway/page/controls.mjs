@@ -6,7 +6,7 @@ import { setText } from './dom.mjs';
 const WORDS = {
   connecting: 'Connecting…',
   reconnecting: 'Reconnecting…',
-  asleep: 'Resting. Speak or type to go on',
+  asleep: 'Resting. Tap or type to go on',
   ready: 'Ready',
   listening: 'Listening',
   hearing: 'Hearing you',
@@ -37,7 +37,7 @@ export class Controls {
     document.body.dataset.activity = doing;
     setText(page.activity, WORDS[doing]);
     page.talk.setAttribute('aria-pressed', String(this.#isHandsFree ? state.listening : state.talking));
-    page.talk.disabled = ['connecting', 'reconnecting'].includes(doing);
+    page.talk.setAttribute('aria-disabled', String(['connecting', 'reconnecting'].includes(doing)));
     page.stop.hidden = streaming(state) === undefined;
     page.welcome.hidden = state.entries.length > 0;
     page['save-text'].disabled = page['save-json'].disabled = state.entries.length === 0;

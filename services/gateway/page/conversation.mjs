@@ -98,14 +98,14 @@ const EVENTS = {
   'turn.resumed': (state) => ({ ...state, eager: null }),
 
   'conversation.item.input_audio_transcription.delta': (state, { item_id: id, delta }) =>
-    with_(state, id, (entry) => (entry.status === 'done' ? entry : { ...entry, text: entry.text + delta })),
+    withEntry(state, id, (entry) => (entry.status === 'done' ? entry : { ...entry, text: entry.text + delta })),
   'conversation.item.input_audio_transcription.completed': (state, { item_id: id, transcript }) =>
     changed(state, id, { status: 'done', text: transcript }),
   'conversation.item.input_audio_transcription.failed': (state, { item_id: id, error }) =>
     changed(state, id, { status: 'failed', error: error?.message ?? 'what was said could not be understood' }),
   'conversation.item.done': (state, { item }) =>
     item.role === 'user'
-      ? with_(state, item.id, (entry) => (entry.status === 'failed' ? entry : { ...entry, ...userItem(entry, item) }))
+      ? withEntry(state, item.id, (entry) => (entry.status === 'failed' ? entry : { ...entry, ...userItem(entry, item) }))
       : state,
   'conversation.item.deleted': (state, { item_id: id }) =>
     eachAnswer(state, (answer) => (answer.itemId === id ? { ...answer, isKept: false } : answer)),
@@ -183,10 +183,10 @@ function abandoned(state) {
 }
 
 function changed(state, id, fields) {
-  return with_(state, id, (entry) => ({ ...entry, ...fields }));
+  return withEntry(state, id, (entry) => ({ ...entry, ...fields }));
 }
 
-function with_(state, id, change) {
+function withEntry(state, id, change) {
   return { ...state, entries: state.entries.map((entry) => (entry.id === id ? change(entry) : entry)) };
 }
 
