@@ -50,7 +50,7 @@ export class TurnView {
     this.#error.hidden = !entry.error;
     this.#retry.hidden = entry.status !== 'failed' || entry.source === 'speech';
     this.#answers.hidden = entry.answers.length === 0;
-    for (const answer of entry.answers) this.#answer(answer.id).show(answer, state, entry.answers.length > 1);
+    for (const answer of entry.answers) this.#answer(answer.id).show(answer, state);
   }
 
   #answer(id) {
@@ -77,12 +77,12 @@ class AnswerView {
     this.element.append(who, this.#words, this.#end);
   }
 
-  show(answer, state, isOneOfMany) {
+  show(answer, state) {
     if (answer === this.#answer) return;
     this.#answer = answer;
     this.element.dataset.status = answer.status;
     this.element.dataset.tone = answer.tone;
-    const forgotten = isOneOfMany && !answer.isKept ? 'not remembered' : null;
+    const forgotten = answer.isKept ? null : 'not remembered';
     const heard = answer.status === 'streaming' && answer.tone === 'own' ? null : `heard ${toneOf(state, answer)}`;
     setText(this.#how, [heard, forgotten].filter(Boolean).join(' · '));
     this.#eager.hidden = !answer.eager;
