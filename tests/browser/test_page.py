@@ -3,13 +3,11 @@
 import asyncio
 import json
 import os
-import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.gateway.conftest import PATIENCE_S, House, free_port, hum, wav_of
@@ -127,50 +125,38 @@ async def test_what_the_encoder_refuses_can_be_sent_again(house: Callable[..., A
         await visitor.sees(".answer .words", "You said: number 100.")
 
 
-@contextmanager
-def gateway(port: int, house: House):
-    """A gateway's process, killed at the end."""
-    environment = {"PORT": str(port), "ENCODER_URL": f"127.0.0.1:{house.encoder.port}", "LLM_URL": house.llm.url}
-    with subprocess.Popen(
-        [sys.executable, "-m", "services.gateway"],
-        env=os.environ | {f"TEXTPRO_{name}": value for name, value in environment.items()},
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        try:
-            yield
-        finally:
-            process.kill()
-
-
-async def until_it_answers(address: str) -> None:
-    async with asyncio.timeout(PATIENCE_S), httpx.AsyncClient() as http:
-        while True:
-            try:
-                await http.get(f"{address}/healthz")
-            except httpx.TransportError:
-                await asyncio.sleep(0.05)  # a process starts; nothing tells when it listens
-            else:
-                return
+@asynccontextmanager
+async def gateway(port: int, house: House) -> AsyncIterator[str]:
+    """A gateway's process and its address; it is killed at the end."""
+    chosen = {"PORT": str(port), "ENCODER_URL": f"127.0.0.1:{house.encoder.port}", "LLM_URL": house.llm.url}
+    environment = os.environ | {f"TEXTPRO_{name}": value for name, value in chosen.items()}
+    command = (sys.executable, "-m", "services.gateway")
+    process = await asyncio.create_subprocess_exec(*command, env=environment, stderr=asyncio.subprocess.PIPE)
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while "listening" not in (await process.stderr.readline()).decode():
+                assert process.returncode is None
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        await process.communicate()
 
 
 async def test_the_page_outlives_the_gateway(house: Callable[..., Any], visit: Any) -> None:
     port = free_port()
-    address = f"http://127.0.0.1:{port}"
-    async with house() as here:
-        with gateway(port, here):
-            await until_it_answers(address)
-            visiting = visit(address)
-            visitor = await visiting.__aenter__()
+    async with house() as here, AsyncExitStack() as visiting:
+        async with gateway(port, here) as address:
+            visitor = await visiting.enter_async_context(visit(address))
             await visitor.type("Before")
             await visitor.sees(".answer .words", "You said: Before.")
         await visitor.is_doing("Reconnecting")
         await visitor.type("Meanwhile")
-        with gateway(port, here):
+        async with gateway(port, here):
             await visitor.sees(".answer .words", "You said: Meanwhile.")
             await visitor.sees("#notices", "begun anew")
-            assert await visitor.answers() == ["You said: Before.", "You said: Meanwhile."]
-            visitor.troubles[:] = [text for text in visitor.troubles if "ERR_CONNECTION" not in text]
-            await visiting.__aexit__(None, None, None)
+        assert await visitor.answers() == ["You said: Before.", "You said: Meanwhile."]
+        visitor.troubles[:] = [text for text in visitor.troubles if "ERR_CONNECTION" not in text]
 
 
 async def test_on_a_phone_nothing_is_wider_than_the_screen(house: Callable[..., Any], visit: Any) -> None:
@@ -184,7 +170,7 @@ async def test_on_a_phone_nothing_is_wider_than_the_screen(house: Callable[..., 
         await visitor.sees("#notices", "can’t be read")
         await visitor.page.locator(".again summary").first.click()
         assert not await visitor.page.evaluate(SCROLLS_SIDEWAYS)
-        for selector in ("#talk", "#send", "#message"):
+        for selector in ("#talk", "#send", "#message", "#dock", ".switch", ".save"):
             box = await visitor.page.locator(selector).bounding_box()
             assert box["x"] >= 0
             assert box["x"] + box["width"] <= PHONE["width"]
@@ -220,7 +206,7 @@ async def test_every_control_has_a_name_and_a_screen_reader_is_told(house: Calla
         told = await visitor.page.locator("[aria-live=polite]").inner_text()
         unnamed = await visitor.page.evaluate(
             """() => [...document.querySelectorAll('button, input, select, summary')]
-              .filter((control) => !(control.getAttribute('aria-label') || control.labels?.length || control.textContent))
+              .filter(({ ariaLabel, labels, textContent }) => !(ariaLabel || labels?.length || textContent))
               .map((control) => control.outerHTML)"""
         )
     assert unnamed == []

@@ -15,6 +15,7 @@ from services.gateway.page_api import FILES
 ROOT = Path(__file__).parents[2]
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 MODULES = sorted(FILES.glob("*.mjs"))
+TESTS = sorted((Path(__file__).parent / "page").glob("*.test.mjs"))
 NODE_S = 120
 
 
@@ -85,8 +86,39 @@ def test_the_wheel_carries_the_page() -> None:
     assert set(FILES.iterdir()) <= packed
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read_on_what_is_behind_it(scheme: str) -> None:
+    light, _, dark = (FILES / "base.css").read_text().partition("prefers-color-scheme: dark")
+    colours = dict(re.findall(r"--([\w-]+): (#\w{6});", light if scheme == "light" else dark))
+    grounds = {
+        "paper": ("ink", "muted", "accent", "hearing", "eager", "answering"),
+        "surface": ("ink", "muted", "accent", "hearing", "eager"),
+        "sunk": ("ink", "muted"),
+        "warm": ("ink",),
+        "accent": ("on-accent",),
+    }
+    for ground, texts in grounds.items():
+        for text in texts:
+            assert contrast(colours[text], colours[ground]) >= 4.5, f"{text} on {ground}"
+    assert contrast(colours["calm"], colours["paper"]) >= 3
+
+
+def contrast(one: str, other: str) -> float:
+    """Of two colours, as WCAG 2 defines it."""
+    darker, lighter = sorted((_luminance(one), _luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return sum(weight * channel for weight, channel in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
 @pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed; `make programs` installs it")
-@pytest.mark.parametrize("path", sorted((Path(__file__).parent / "page").glob("*.test.mjs")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parent / "page").glob("*.test.mjs")), ids=lambda path: path.name
+)
 def test_the_modules_without_a_browser(path: Path) -> None:
     done = subprocess.run(["node", "--test", str(path)], capture_output=True, text=True, timeout=NODE_S, check=False)
     assert done.returncode == 0, done.stdout

@@ -14,7 +14,7 @@ const WORDS = {
   thinking: 'Understanding',
   answering: 'Answering',
 };
-const HINTS = { hold: 'Hold to talk, or hold the space bar', handsFree: 'Tap to mute or unmute' };
+const HINTS = { touch: 'Hold to talk', keyboard: 'Hold to talk, or hold the space bar', handsFree: 'Tap to mute or unmute' };
 
 export class Controls {
   #page;
@@ -27,7 +27,8 @@ export class Controls {
 
   setHandsFree(isHandsFree) {
     this.#isHandsFree = isHandsFree;
-    setText(this.#page.hint, isHandsFree ? HINTS.handsFree : HINTS.hold);
+    const hold = matchMedia('(hover: hover)').matches ? HINTS.keyboard : HINTS.touch;
+    setText(this.#page.hint, isHandsFree ? HINTS.handsFree : hold);
     this.#page.talk.setAttribute('aria-label', isHandsFree ? 'Microphone' : 'Talk');
   }
 

@@ -11,20 +11,28 @@ export class ConversationView {
   #callbacks;
   #turns = new Map(); // id -> TurnView
   #lastSession = null;
+  #isAtEnd = true;
 
   /** scroller: what scrolls; list: the <ol> in it. callbacks: as TurnView takes them. */
   constructor(scroller, list, callbacks) {
     this.#scroller = scroller;
     this.#list = list;
     this.#callbacks = callbacks;
+    scroller.addEventListener('scroll', () => {
+      const { scrollHeight, scrollTop, clientHeight } = scroller;
+      this.#isAtEnd = scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
+    });
+    new ResizeObserver(() => this.#follow()).observe(scroller);
   }
 
   show(state) {
-    const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
-    const isAtEnd = scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
     this.#remove(state);
     for (const entry of state.entries) this.#turn(entry).show(entry, state);
-    if (isAtEnd) this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    this.#follow();
+  }
+
+  #follow() {
+    if (this.#isAtEnd && this.#turns.size > 0) this.#scroller.scrollTop = this.#scroller.scrollHeight;
   }
 
   #turn(entry) {

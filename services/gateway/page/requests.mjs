@@ -4,13 +4,15 @@ import { RATE, toBase64 } from './pcm.mjs';
 
 const ANSWER = 'answer ';
 
-/** handsFree: the server finds out who speaks and when they have finished. spoken: answers are wanted as sound. */
+/** handsFree: the server finds out who speaks and when they have finished. spoken: answers are wanted as sound. Always
+ * the likeliest answer: two of them then differ by what was heard, and not by chance. */
 export function configure({ handsFree, spoken }) {
   const detection = handsFree ? { type: 'semantic_vad' } : null;
   return {
     type: 'session.update',
     session: {
       type: 'realtime',
+      temperature: 0,
       output_modalities: [spoken ? 'audio' : 'text'],
       audio: { input: { format: { type: 'audio/pcm', rate: RATE }, turn_detection: detection } },
     },
