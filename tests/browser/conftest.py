@@ -132,13 +132,18 @@ async def chromium(sentence: Path) -> AsyncIterator[Any]:
 
 @pytest.fixture
 def visit(chromium: Any) -> Callable[..., Any]:
-    """`async with visit(url, **context) as visitor`: the page, ready. It must not have had any trouble by the end."""
+    """`async with visit(url, **context) as visitor`: the page, ready. It must not have had any trouble by the end.
+
+    server: takes the place of the gateway's WebSocket.
+    """
 
     @asynccontextmanager
-    async def visit(url: str, **context: Any) -> AsyncIterator[Visitor]:
+    async def visit(url: str, server: Callable[[Any], None] | None = None, **context: Any) -> AsyncIterator[Visitor]:
         opened = await chromium.new_context(**context)
         await opened.add_init_script(TELL_VIOLATIONS)
         visitor = Visitor(await opened.new_page())
+        if server is not None:
+            await visitor.page.route_web_socket("**/v1/realtime", server)
         try:
             await visitor.open(url)
             yield visitor

@@ -1,6 +1,7 @@
 """What somebody at the page does and sees."""
 
 import asyncio
+import base64
 import json
 import os
 import sys
@@ -157,6 +158,57 @@ async def test_the_page_outlives_the_gateway(house: Callable[..., Any], visit: A
             await visitor.sees("#notices", "begun anew")
         assert await visitor.answers() == ["You said: Before.", "You said: Meanwhile."]
         visitor.troubles[:] = [text for text in visitor.troubles if "ERR_CONNECTION" not in text]
+
+
+class SpeakingServer:
+    """Answers whatever is typed with five seconds of sound, all at once, as a server with a voice does."""
+
+    def __init__(self) -> None:
+        self.socket: Any = None
+        self.taken: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    def __call__(self, socket: Any) -> None:
+        self.socket = socket
+        socket.on_message(lambda message: self._answer(json.loads(message)))
+        self.tell("session.created", session={})
+
+    def tell(self, kind: str, **fields: Any) -> None:
+        self.socket.send(json.dumps({"type": kind, **fields}))
+
+    def _answer(self, event: dict[str, Any]) -> None:
+        self.taken.put_nowait(event)
+        if event["type"] == "conversation.item.create":
+            self.tell("conversation.item.done", item={**event["item"], "status": "completed"})
+        elif event["type"] == "response.create":
+            part = {"response_id": "r", "item_id": "i"}
+            sound = base64.b64encode(bytes(24_000 * 2)).decode()
+            self.tell("response.created", response={"id": "r", "metadata": event["response"]["metadata"]})
+            self.tell("response.output_item.added", response_id="r", item={"id": "i", "type": "message"})
+            self.tell("response.output_audio_transcript.delta", **part, delta="A long story.")
+            for _ in range(5):
+                self.tell("response.output_audio.delta", **part, delta=sound)
+            self.tell("response.done", response={"id": "r", "status": "completed"})
+
+    async def was_told(self, kind: str) -> dict[str, Any]:
+        async with asyncio.timeout(PATIENCE_S):
+            while (event := await self.taken.get())["type"] != kind:
+                continue
+            return event
+
+
+async def test_speech_over_the_server_s_voice_stops_it_and_says_what_was_heard(
+    house: Callable[..., Any], visit: Any
+) -> None:
+    server = SpeakingServer()
+    async with house() as here, visit(url(here), server) as visitor:
+        await visitor.page.get_by_label("Voice").check()
+        await visitor.type("Tell me")
+        await visitor.sees(".answer[data-status=completed] .words", "A long story.")
+        server.tell("input_audio_buffer.speech_started", item_id="u", audio_start_ms=0)
+        told = await server.was_told("conversation.item.truncate")
+        await visitor.sees(".answer[data-status=interrupted] .problem", "interrupted")
+    assert told["item_id"] == "i"
+    assert 0 <= told["audio_end_ms"] < 5000
 
 
 async def test_on_a_phone_nothing_is_wider_than_the_screen(house: Callable[..., Any], visit: Any) -> None:

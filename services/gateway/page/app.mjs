@@ -6,7 +6,7 @@ import * as requests from './requests.mjs';
 
 const QUIET = 0.01; // a peak below it is no speech
 const SHORTEST_MS = 250; // of holding the button
-const OUTSIDE = ['item_exists', 'response_cancel_not_active', 'item_not_found']; // errors of a race, and of no interest
+const HARMLESS = ['item_exists', 'response_cancel_not_active', 'item_not_found']; // of a race that somebody lost
 
 export class App {
   #state = conversation.empty();
@@ -34,8 +34,8 @@ export class App {
   }
 
   // ------------------------------------------------------------------------------------------------- from the server
-  onState(name, waitMs) {
-    this.#become(conversation.connected(this.#state, name), waitMs);
+  onState(name) {
+    this.#become(conversation.connected(this.#state, name));
   }
 
   onEvent(event) {
@@ -50,7 +50,7 @@ export class App {
     if (isInterruption(event)) this.#silence();
     const refused = messages.hear(event);
     if (refused !== null) this.#become(conversation.refused(this.#state, refused, event.error.message));
-    else if (event.type === 'error' && !OUTSIDE.includes(event.error.code)) this.#tell(event.error.message);
+    else if (event.type === 'error' && !HARMLESS.includes(event.error.code)) this.#tell(event.error.message);
     if (event.type === 'input_audio_buffer.committed') this.#isUncommitted = false;
     if (event.type === 'session.resumed' && this.#isUncommitted) this.#askForAnswer(connection);
   }
@@ -178,18 +178,19 @@ export class App {
 
   setVoice(isOn) {
     this.#parts.voice.turn(isOn);
-    this.#configure();
+    this.#parts.connection.send(requests.speak(isOn));
   }
 
   // ---------------------------------------------------------------------------------------------------------- inside
-  #become(state, waitMs) {
+  #become(state) {
     this.#state = state;
-    this.#show(state, waitMs);
+    this.#show(state);
   }
 
   #configure() {
     const { connection, voice } = this.#parts;
-    connection.send(requests.configure({ handsFree: this.#isHandsFree, spoken: voice.isOn }));
+    connection.send(requests.configure(this.#isHandsFree));
+    if (voice.isOn) connection.send(requests.speak(true));
   }
 
   #askForAnswer(connection) {

@@ -11,6 +11,7 @@ const KEPT_S = 30; // of sent audio
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
 const MAX_UNSENT_BYTES = 4 * 2 ** 20; // more behind a slow network: it is taken for lost
+const TOO_SLOW = 4000; // a close code of ours; a usual one would be a goodbye
 const OPEN = 1; // WebSocket.OPEN, also where there is no WebSocket
 const IDLE = 'TEXTPRO_LIVE_IDLE_S'; // in the reason of a close because nothing was said
 
@@ -28,8 +29,9 @@ export class Connection {
   #audio = new SentAudio(KEPT_S * BYTES_PER_SECOND);
 
   /**
-   * onEvent(event): every event of the server's, once. onState(name, waitMs): connecting, open, reconnecting (in waitMs)
-   * or asleep. outside: what a test replaces: open(url), isAlive() whether the gateway answers at all, later(do, ms).
+   * onEvent(event): every event of the server's, once. onState(name): connecting, open, reconnecting or asleep.
+   * outside: what a test replaces: open(url), isAlive() whether the gateway answers at all, later(act, ms) and cancel
+   * what it gave, jitter() about 1.
    */
   constructor(url, { onEvent, onState, outside }) {
     this.#url = url;
@@ -61,7 +63,7 @@ export class Connection {
   sendAudio(bytes) {
     this.#audio.add(bytes);
     this.send(append(bytes));
-    if (this.#isLive && this.#socket.bufferedAmount > MAX_UNSENT_BYTES) this.#socket.close();
+    if (this.#isLive && this.#socket.bufferedAmount > MAX_UNSENT_BYTES) this.#socket.close(TOO_SLOW);
   }
 
   #dial() {
@@ -114,7 +116,7 @@ export class Connection {
     }
     const waitMs = this.#outside.jitter() * Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** this.#failures);
     this.#failures += 1;
-    this.#onState('reconnecting', waitMs);
+    this.#onState('reconnecting');
     const isForgotten = wasRefused && (await this.#outside.isAlive()); // it answers, but not this call
     if (this.#socket !== null) return; // somebody was faster
     if (isForgotten) this.#token = null;

@@ -35,6 +35,7 @@ const app = new App({
     controls.show(state);
     conversation.show(state);
     announcer.show(state);
+    if (!microphone.isOpen) waveform.clear();
     if (document.body.dataset.activity !== activity) waveform.draw(); // in another colour
     activity = document.body.dataset.activity;
   },
@@ -59,7 +60,7 @@ const socket = at('v1/realtime');
 socket.protocol = socket.protocol.replace('http', 'ws');
 const connection = new Connection(socket, {
   onEvent: (event) => app.onEvent(event),
-  onState: (name, waitMs) => app.onState(name, waitMs),
+  onState: (name) => app.onState(name),
   outside: browser(at('healthz')),
 });
 let config = null;
@@ -83,7 +84,10 @@ for (const choice of [page.hold, page['hands-free']]) {
     app.setHandsFree(page['hands-free'].checked);
   });
 }
-page.voice.addEventListener('change', () => app.setVoice(page.voice.checked));
+page.voice.addEventListener('change', () => {
+  context(); // browsers let it sound only from a gesture on
+  app.setVoice(page.voice.checked);
+});
 page.stop.addEventListener('click', () => app.stop());
 document.addEventListener('keydown', (event) => event.key === 'Escape' && app.stop());
 page.composer.addEventListener('submit', (event) => {

@@ -4,19 +4,19 @@ import { RATE, toBase64 } from './pcm.mjs';
 
 const ANSWER = 'answer ';
 
-/** handsFree: the server finds out who speaks and when they have finished. spoken: answers are wanted as sound. Always
- * the likeliest answer: two of them then differ by what was heard, and not by chance. */
-export function configure({ handsFree, spoken }) {
-  const detection = handsFree ? { type: 'semantic_vad' } : null;
-  return {
-    type: 'session.update',
-    session: {
-      type: 'realtime',
-      temperature: 0,
-      output_modalities: [spoken ? 'audio' : 'text'],
-      audio: { input: { format: { type: 'audio/pcm', rate: RATE }, turn_detection: detection } },
-    },
-  };
+/** isHandsFree: the server finds out who speaks and when they have finished. Always the likeliest answer: two of them
+ * then differ by what was heard, and not by chance. */
+export function configure(isHandsFree) {
+  const detection = isHandsFree ? { type: 'semantic_vad' } : null;
+  return update({
+    temperature: 0,
+    audio: { input: { format: { type: 'audio/pcm', rate: RATE }, turn_detection: detection } },
+  });
+}
+
+/** Whether answers are wanted as sound. It is asked by itself: where the server can't, all else is as it should be. */
+export function speak(isOn) {
+  return update({ output_modalities: [isOn ? 'audio' : 'text'] });
 }
 
 export function append(bytes) {
@@ -60,6 +60,10 @@ export function answered(eventId) {
 export function newId() {
   const bytes = crypto.getRandomValues(new Uint8Array(9));
   return `page_${Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')}`;
+}
+
+function update(session) {
+  return { type: 'session.update', session: { type: 'realtime', ...session } };
 }
 
 function create(id, part) {

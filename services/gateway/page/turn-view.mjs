@@ -102,9 +102,11 @@ class AgainForm {
   #select = make('select', { 'aria-label': 'Tone' });
   #button = make('button', { type: 'button' }, 'Answer');
   element = make('details', { class: 'again' }, this.#summary, make('div', {}, this.#select, this.#button));
-  #shown = '';
+  #entry = null;
+  #state = null;
 
   constructor(onAgain) {
+    this.element.ontoggle = () => this.element.open && this.#offer();
     this.#button.onclick = () => {
       this.element.open = false;
       this.#summary.focus();
@@ -117,11 +119,13 @@ class AgainForm {
     if (this.element.hidden) return;
     this.#button.disabled = state.connection !== 'open';
     setText(this.#summary, isLast(state, entry) ? 'Answer again' : 'Ask again');
-    const tones = tonesFor(state, entry);
-    if (JSON.stringify(tones) === this.#shown) return;
-    this.#shown = JSON.stringify(tones);
-    const chosen = this.#select.value;
+    this.#entry = entry;
+    this.#state = state;
+  }
+
+  /** The tones as they are when the form is opened. */
+  #offer() {
+    const tones = tonesFor(this.#state, this.#entry);
     this.#select.replaceChildren(...tones.map(({ value, label }) => make('option', { value }, label)));
-    if (tones.some(({ value }) => value === chosen)) this.#select.value = chosen;
   }
 }

@@ -26,6 +26,13 @@ export class Waveform {
     this.draw();
   }
 
+  /** Nothing is heard any more. */
+  clear() {
+    if (this.#levels.length === 0) return;
+    this.#levels = [];
+    this.draw();
+  }
+
   /** With the next frame. */
   draw() {
     if (this.#isDue) return;

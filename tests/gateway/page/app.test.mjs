@@ -170,6 +170,12 @@ test('a turn can borrow the tone of those that have one', () => {
   assert.deepEqual(tonesFor(here.app.state, third).map(({ value }) => value), ['none', 'a', 'b']);
 });
 
+test('sound is asked for by itself, so that a server without it takes the rest', () => {
+  const here = page();
+  here.app.setVoice(true);
+  assert.deepEqual(here.sent.at(-1).session, { type: 'realtime', output_modalities: ['audio'] });
+});
+
 test('the browser reads an answer sentence by sentence where the server sends no sound', () => {
   const here = page();
   here.app.setVoice(true);

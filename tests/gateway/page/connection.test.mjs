@@ -11,7 +11,7 @@ function line({ isAlive = false } = {}) {
     open(url) {
       const socket = { url, readyState: 0, bufferedAmount: 0, sent: [] };
       socket.send = (text) => socket.sent.push(JSON.parse(text));
-      socket.close = () => hangUp(socket, { code: 1006 });
+      socket.close = (code) => hangUp(socket, { code });
       here.sockets.push(socket);
       return socket;
     },
@@ -38,6 +38,7 @@ function tell(socket, event) {
 }
 
 function hangUp(socket, { code = 1006, reason = '' } = {}) {
+  socket.code = code;
   socket.readyState = 3;
   socket.onclose({ code, reason });
 }
@@ -129,5 +130,6 @@ test('a network too slow for the sound is a lost one', async () => {
   here.sockets[0].bufferedAmount = 2 ** 23;
   here.connection.sendAudio(Uint8Array.of(1, 2));
   await settled();
+  assert.equal(here.sockets[0].code, 4000); // 1000 would be a goodbye
   assert.equal(here.states.at(-1), 'reconnecting');
 });
