@@ -5,7 +5,13 @@ const CONNECTIONS = {
   reconnecting: 'The connection was lost. Reconnecting.',
   asleep: 'The connection rests until you go on.',
 };
-const ENDS = { completed: '', interrupted: ' Interrupted.', incomplete: ' Cut off.', failed: ' Failed.', lost: ' Connection lost.' };
+const ENDS = {
+  completed: '',
+  interrupted: ' Interrupted.',
+  incomplete: ' Cut off.',
+  failed: ' Failed.',
+  lost: ' Connection lost.',
+};
 
 export class Announcer {
   #element;

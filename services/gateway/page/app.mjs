@@ -6,6 +6,8 @@ import * as requests from './requests.mjs';
 
 const QUIET = 0.01; // a peak below it is no speech
 const SHORTEST_MS = 250; // of holding the button
+const COMMITTED = 'input_audio_buffer.committed';
+const NOTHING_SAID = 'input_audio_buffer_commit_empty';
 const HARMLESS = ['item_exists', 'response_cancel_not_active', 'item_not_found']; // of a race that somebody lost
 
 export class App {
@@ -51,7 +53,7 @@ export class App {
     const refused = messages.hear(event);
     if (refused !== null) this.#become(conversation.refused(this.#state, refused, event.error.message));
     else if (event.type === 'error' && !HARMLESS.includes(event.error.code)) this.#tell(event.error.message);
-    if (event.type === 'input_audio_buffer.committed') this.#isUncommitted = false;
+    if (event.type === COMMITTED || event.error?.code === NOTHING_SAID) this.#isUncommitted = false;
     if (event.type === 'session.resumed' && this.#isUncommitted) this.#askForAnswer(connection);
   }
 
@@ -64,6 +66,7 @@ export class App {
 
   onMicrophoneLost() {
     this.#hold = null;
+    this.#isPressed = false;
     this.#become(conversation.microphone(this.#state, { listening: false, talking: false }));
     this.#tell('The microphone was taken away.');
   }
@@ -76,9 +79,12 @@ export class App {
       await this.#listen(!this.#state.listening);
       return;
     }
-    if (this.#hold !== null || this.#state.connection !== 'open') return;
+    if (this.#isPressed || this.#hold !== null || this.#state.connection !== 'open') return;
     this.#isPressed = true;
-    if (!(await this.#open())) return;
+    if (!(await this.#open())) {
+      this.#isPressed = false;
+      return;
+    }
     if (!this.#isPressed) {
       this.#tell('The microphone is ready. Hold the button while you speak.');
       return;
@@ -152,8 +158,8 @@ export class App {
     this.#parts.messages.again(id);
   }
 
-  /** The last turn gets another answer, in another tone, and the LLM forgets the one before; an earlier turn's words are
-   * asked once more, at the end. tone: as in requests.answer. */
+  /** The last turn gets another answer, in another tone, and the LLM forgets the one before; an earlier turn's words
+   * are asked once more, at the end. tone: as in requests.answer. */
   answerAgain(id, tone) {
     const { connection, messages } = this.#parts;
     const entry = this.#state.entries.find((other) => other.id === id);

@@ -14,7 +14,11 @@ const WORDS = {
   thinking: 'Understanding',
   answering: 'Answering',
 };
-const HINTS = { touch: 'Hold to talk', keyboard: 'Hold to talk, or hold the space bar', handsFree: 'Tap to mute or unmute' };
+const HINTS = {
+  touch: 'Hold to talk',
+  keyboard: 'Hold to talk, or hold the space bar',
+  handsFree: 'Tap to mute or unmute',
+};
 
 export class Controls {
   #page;

@@ -10,7 +10,8 @@
  */
 
 export function empty() {
-  return { connection: 'connecting', session: 0, entries: [], listening: false, talking: false, hearing: null, eager: null };
+  const nobody = { listening: false, talking: false, hearing: null, eager: null };
+  return { connection: 'connecting', session: 0, entries: [], ...nobody };
 }
 
 /** After an event of the server's. now: ISO 8601, of entries that begin with it. */
@@ -50,7 +51,7 @@ export function cutOff(state, itemId) {
   );
 }
 
-/** What the assistant does, in one word: offline, reconnecting, asleep, connecting, hearing, eager, answering, thinking,
+/** What the assistant does, in one word: connecting, reconnecting, asleep, hearing, eager, answering, thinking,
  * listening or ready. */
 export function activity(state) {
   if (state.connection !== 'open') return state.connection;
@@ -105,7 +106,7 @@ const EVENTS = {
     changed(state, id, { status: 'failed', error: error?.message ?? 'what was said could not be understood' }),
   'conversation.item.done': (state, { item }) =>
     item.role === 'user'
-      ? withEntry(state, item.id, (entry) => (entry.status === 'failed' ? entry : { ...entry, ...userItem(entry, item) }))
+      ? withEntry(state, item.id, (entry) => (entry.status === 'failed' ? entry : arrived(entry, item)))
       : state,
   'conversation.item.deleted': (state, { item_id: id }) =>
     eachAnswer(state, (answer) => (answer.itemId === id ? { ...answer, isKept: false } : answer)),
@@ -155,10 +156,10 @@ function answerGrown(state, { response_id: id, delta }) {
   return withAnswer(state, id, (answer) => ({ ...answer, text: answer.text + delta }));
 }
 
-function userItem(entry, item) {
+function arrived(entry, item) {
   const part = item.content?.[0] ?? {};
   const status = item.status === 'incomplete' ? 'failed' : 'done';
-  return { status, text: part.transcript ?? part.text ?? entry.text, prosody: item.prosody ?? null };
+  return { ...entry, status, text: part.transcript ?? part.text ?? entry.text, prosody: item.prosody ?? null };
 }
 
 /** With an entry of that id, which may be there already. */

@@ -55,7 +55,8 @@ const microphone = new Microphone(context, {
   },
   onLost: () => app.onMicrophoneLost(),
 });
-const reader = 'speechSynthesis' in window ? new Reader(speechSynthesis, (text) => new SpeechSynthesisUtterance(text)) : null;
+const utter = (text) => new SpeechSynthesisUtterance(text);
+const reader = 'speechSynthesis' in window ? new Reader(speechSynthesis, utter) : null;
 const socket = at('v1/realtime');
 socket.protocol = socket.protocol.replace('http', 'ws');
 const connection = new Connection(socket, {

@@ -1,11 +1,12 @@
 /** The microphone: blocks of PCM16, and how loud they are. */
 
 const REASONS = {
-  NotAllowedError: 'The microphone is not allowed here. Allow it for this page in the browser’s settings, then try again.',
+  NotAllowedError: 'The microphone is not allowed here. Allow it in the browser’s settings, then try again.',
   NotFoundError: 'No microphone was found. Connect one, then try again.',
   NotReadableError: 'The microphone can’t be read. Another program may be using it.',
 };
-const INSECURE = 'The browser gives the microphone only to secure pages: open this one over https, or on this machine as localhost.';
+const INSECURE =
+  'The browser gives the microphone only to secure pages: open this one over https, or on this machine as localhost.';
 
 export class Microphone {
   #context;
@@ -16,8 +17,8 @@ export class Microphone {
   #opening = null;
   #flushed = () => {};
 
-  /** context(): the page's AudioContext. onBlock(bytes, level): 32 ms of PCM16, and its peak from 0 to 1. onLost(): it was
-   * taken away. */
+  /** context(): the page's AudioContext. onBlock(bytes, level): 32 ms of PCM16, and its peak from 0 to 1. onLost(): it
+   * was taken away. */
   constructor(context, { onBlock, onLost }) {
     this.#context = context;
     this.#onBlock = onBlock;

@@ -45,7 +45,8 @@ export function truncate(itemId, heardMs) {
   return { type: 'conversation.item.truncate', item_id: itemId, content_index: 0, audio_end_ms: Math.floor(heardMs) };
 }
 
-/** to: the user's item that is answered, if its id is known. tone: `own`, `none`, or the id of an item that lends its. */
+/** to: the user's item that is answered, if its id is known. tone: `own`, `none`, or the id of an item that lends its
+ * own. */
 export function answer({ to = null, tone = 'own' } = {}) {
   const wishes = tone === 'own' ? {} : tone === 'none' ? { prosody: 'off' } : { prosody_from: tone };
   const metadata = to === null ? { tone } : { to, tone };

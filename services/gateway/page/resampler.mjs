@@ -1,4 +1,4 @@
-/** A stream of samples from one rate to another: a windowed sinc, one set of taps for each place between two samples. */
+/** A stream of samples from one rate to another: a windowed sinc, with taps for each place between two samples. */
 
 const ZERO_CROSSINGS = 16; // of the sinc, on each side
 const PASSED = 0.94; // of the band that both rates can hold; the rest is for the filter's slope

@@ -1,4 +1,4 @@
-/** The last seconds of audio that were sent, by their place in all that was: what a lost connection may have swallowed. */
+/** The last seconds of audio that were sent, by their place in all of it: what a lost connection may have swallowed. */
 
 export class SentAudio {
   #blocks = [];

@@ -2,7 +2,12 @@
 
 import { toneOf } from './tones.mjs';
 
-const ENDS = { interrupted: ' [interrupted]', lost: ' [connection lost]', failed: ' [failed]', incomplete: ' [cut off]' };
+const ENDS = {
+  interrupted: ' [interrupted]',
+  incomplete: ' [cut off]',
+  failed: ' [failed]',
+  lost: ' [connection lost]',
+};
 
 export function asText(state) {
   const lines = [];

@@ -14,7 +14,13 @@ const UNSAID = {
   lost: 'Lost with the connection.',
   done: 'No words were heard.',
 };
-const ENDS = { interrupted: 'interrupted', incomplete: 'cut off at its longest', failed: 'failed', lost: 'connection lost' };
+const ENDS = {
+  interrupted: 'interrupted',
+  incomplete: 'cut off at its longest',
+  failed: 'failed',
+  lost: 'connection lost',
+};
+const EAGER = 'The answer was begun before the pause was certain to be the end.';
 
 export class TurnView {
   element = make('li', { class: 'turn' });
@@ -66,7 +72,7 @@ export class TurnView {
 class AnswerView {
   element = make('li', { class: 'answer' });
   #how = make('span', { class: 'how' });
-  #eager = make('span', { class: 'badge', title: 'The answer was begun before the pause was certain to be the end.' }, 'eager');
+  #eager = make('span', { class: 'badge', title: EAGER }, 'eager');
   #words = make('p', { class: 'words' });
   #end = make('p', { class: 'problem' });
   #answer = null;

@@ -1,4 +1,4 @@
-/** What the microphone hears: bars that grow from the middle outward, newest first, in the colour of what is going on. */
+/** What the microphone hears: bars from the middle outward, newest first, in the colour of what is going on. */
 
 const BAR_PX = 3;
 const STEP_PX = 6;

@@ -38,7 +38,11 @@ const item = (id, text, prosody = 'off') => ({
 });
 const begin = (id, to) => ({ type: 'response.created', response: { id, metadata: to ? { to, tone: 'own' } : null } });
 const grow = (id, itemId, delta) => ({ type: 'response.output_text.delta', response_id: id, item_id: itemId, delta });
-const output = (id, itemId) => ({ type: 'response.output_item.added', response_id: id, item: { id: itemId, type: 'message' } });
+const output = (id, itemId) => ({
+  type: 'response.output_item.added',
+  response_id: id,
+  item: { id: itemId, type: 'message' },
+});
 const end = (id, status = 'completed') => ({ type: 'response.done', response: { id, status } });
 const spoken = (id, text) => [
   { type: 'input_audio_buffer.committed', item_id: id },
@@ -117,6 +121,27 @@ test('holding the button in silence asks for nothing', async () => {
   await heldFor(here, 0.001);
   assert.deepEqual(here.types(), ['input_audio_buffer.clear', 'audio', 'input_audio_buffer.clear']);
   assert.match(here.notices[0], /silent/);
+});
+
+test('whoever waits for the microphone and lets go is told to hold the button again', async () => {
+  const here = page();
+  here.types();
+  const pressing = here.app.press();
+  await here.app.release();
+  await pressing;
+  assert.deepEqual(here.types(), []);
+  assert.match(here.notices[0], /ready/);
+  await heldFor(here, 0.5);
+  assert.ok(here.types().includes('input_audio_buffer.commit'));
+});
+
+test('a commit of nothing is not made again', async () => {
+  const here = page();
+  await heldFor(here, 0.5);
+  here.tell({ type: 'error', error: { code: 'input_audio_buffer_commit_empty', message: 'there is no sound' } });
+  here.types();
+  here.tell({ type: 'session.resumed', input_audio_bytes: 0 });
+  assert.deepEqual(here.types(), ['session.update']);
 });
 
 test('talking over an answer ends it', async () => {
@@ -215,7 +240,8 @@ test('the transcript has every word, and the JSON the times', () => {
     response: { id: 'r', status: 'cancelled', prosody: 'on', timing_ms: timing },
   });
   here.tell(begin('s', 'a'), grow('s', 'j', 'Good day.'), end('s'));
-  assert.equal(asText(here.app.state), 'You: Hello\nTextPro (your tone): Good [interrupted]\nTextPro (your tone): Good day.\n');
+  const lines = ['You: Hello', 'TextPro (your tone): Good [interrupted]', 'TextPro (your tone): Good day.', ''];
+  assert.equal(asText(here.app.state), lines.join('\n'));
   const { turns } = JSON.parse(asJson(here.app.state));
   assert.deepEqual(turns[0].answers[0].timing_ms, timing);
   assert.equal(turns[0].prosody, 'on');
