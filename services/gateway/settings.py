@@ -104,8 +104,8 @@ class GatewaySettings(ServiceSettings):
     max_outbox: int = Field(default=1000, ge=10)
     """Messages that may wait for a live client to read them; one more closes the connection."""
 
-    max_message_bytes: int = Field(default=2**20, ge=2**14)
-    """Largest message of a live client."""
+    max_message_bytes: int = Field(default=4 * 2**20, ge=2**14)
+    """Largest message of a live client; a recording sent as an item is one, as base64."""
 
     max_items: int = Field(default=200, ge=8, le=10_000)
     """Items kept of a live conversation; the oldest are forgotten first."""

@@ -178,7 +178,7 @@ async def test_who_says_nothing_for_long_is_hung_up_on(spoken: Callable[..., Any
 
 
 async def test_a_message_without_end_is_not_taken(spoken: Callable[..., Any]) -> None:
-    async with spoken() as house, raw(house) as line:
+    async with spoken(max_message_bytes=2**20) as house, raw(house) as line:
         await line.send("x" * 2**21)
         with pytest.raises(ConnectionClosed) as ended:
             await line.recv()
