@@ -22,13 +22,14 @@ mkdir -p "$DATA" "$RESULTS"
 
 echo "== speech: voices to be asked about, the same asking, and a spoken quiz"
 about=(--attributes style gender age accent)
-delivery=(--flite-share 0.05 --styles neutral calm excited sad angry --ages adult child elderly --breaks)
+room=(--flite-share 0.05 --room 0.6)
+delivery=("${room[@]}" --styles neutral calm excited sad angry --ages adult child elderly --breaks)
 "$TEXTPRO" data questions "${about[@]}" > "$DATA/asking.txt"
 "$TEXTPRO" data quiz --limit "$QUIZ" > "$DATA/quiz.txt"
 "$TEXTPRO" synthesize --out "$DATA/train" --clips "$VOICES" --split train --seed 11 "${delivery[@]}"
 "$TEXTPRO" synthesize --out "$DATA/asking" --clips "$ASKING" --sentences "$DATA/asking.txt" --seed 12 "${delivery[@]}"
 "$TEXTPRO" synthesize --out "$DATA/test" --clips "$TESTS" --split test --seed 13 "${delivery[@]}"
-"$TEXTPRO" synthesize --out "$DATA/quiz" --clips "$QUIZ" --sentences "$DATA/quiz.txt" --seed 15 --flite-share 0.05
+"$TEXTPRO" synthesize --out "$DATA/quiz" --clips "$QUIZ" --sentences "$DATA/quiz.txt" --seed 15 "${room[@]}"
 
 # What a WhisperPro makes of it: turns, each with its transcript and prosody. The teacher answers a text once for all.
 hear() { # EAR BUNDLE
@@ -43,7 +44,7 @@ hear() { # EAR BUNDLE
     "${words[@]}" "${about[@]}" "${by[@]}"
   "$TEXTPRO" data paralinguistic --manifest "$DATA/test/manifest.jsonl" --out "$heard/test" --split test \
     "${words[@]}" "${about[@]}" "${by[@]}"
-  "$TEXTPRO" data distill --sentences "$CHATS" --seed 5 --out "$heard/chat" --answers "$DATA/answers.jsonl" \
+  "$TEXTPRO" data distill --sentences "$CHATS" --seed 5 --room 0.6 --out "$heard/chat" --answers "$DATA/answers.jsonl" \
     --max-tokens 48 --dtype "$DTYPE" "${by[@]}"
   touch "$heard/done"
 }

@@ -52,7 +52,7 @@ student() { # SOURCE α
   "$TEXTPRO" evaluate modality-gap --bundle "$EAR" --speech "$OUT/voices/quiz/manifest.jsonl" --system text \
     --format continuation --dtype "$DTYPE" --json "$RESULTS/gap-text.json"
 for source in $SOURCES; do # done or taken up again: it says so itself
-  "$TEXTPRO" data distill --sentences "$CHATS" --seed 5 --source "$source" --out "$SWEEPS/chat-$source" \
+  "$TEXTPRO" data distill --sentences "$CHATS" --seed 5 --room 0.6 --source "$source" --out "$SWEEPS/chat-$source" \
     --answers "$SWEEPS/answers.jsonl" --max-tokens 48 --dtype "$DTYPE" --bundle "$EAR" --beam-size 1
 done
 for seed in $SEEDS; do

@@ -29,7 +29,7 @@ from textpro.errors import AudioError, BundleError
 from textpro.guards import Guards, NoSpeechReason, VoiceDetector
 from textpro.tap import Finished, ProsodyTap, as_tensor
 from textpro.vocabulary import ENGLISH, Vocabulary
-from textpro.windows import VOICE_FRAME, cut_at_pauses
+from textpro.windows import VOICE_FRAME, cut_at_pauses, heard_part, voiced_part
 
 MAX_TOKENS = 224  # half of the decoder's context, as in Whisper
 SHORTEST_FRAMES = 16
@@ -88,9 +88,12 @@ class Decoded:
 
 @dataclass(frozen=True)
 class _Window:
+    """speech: the encoder states, of which a tap in the encoder reads."""
+
     utterance: int
     audio: np.ndarray
     n_frames: int
+    speech: slice
 
 
 @dataclass(frozen=True)
@@ -199,7 +202,7 @@ class SpeechDecoder:
         self.decode([audio])
         mel = np.zeros((1, self._engine.n_mels, self._n_frames(len(audio))), dtype=np.float32)
         encoded, prompt = self._tap.encode(mel), self._vocabulary.prompt(ENGLISH)
-        self._tap(encoded, Finished([encoded.states.shape[1]], [prompt], [prompt]))
+        self._tap(encoded, Finished([slice(0, encoded.states.shape[1])], [prompt], [prompt]))
 
     def transcribe(self, audio: Sequence[np.ndarray]) -> list[str]:
         """The text alone of `decode`."""
@@ -211,23 +214,26 @@ class SpeechDecoder:
         for number, samples in enumerate(audio):
             reason, pieces = self._said(samples)
             reasons.append(reason)
-            windows += [_Window(number, piece, self._n_frames(len(piece))) for piece in pieces]
+            for piece, voiced in pieces:
+                windows.append(_Window(number, piece, self._n_frames(len(piece)), states_of(voiced, len(piece))))
         return reasons, windows
 
-    def _said(self, samples: np.ndarray) -> tuple[NoSpeechReason | None, list[np.ndarray]]:
-        """Why there is nothing to hear, or the windows to listen to."""
+    def _said(self, samples: np.ndarray) -> tuple[NoSpeechReason | None, list[tuple[np.ndarray, slice]]]:
+        """Why there is nothing to hear, or the windows to listen to and where in each of them the voice is."""
         guards, long = self.options.guards, len(samples) > WINDOW_SECONDS * SAMPLE_RATE
         if guards.silent(samples):
             return "silence", []
         if not guards.voice_ms and not long:
-            return None, [samples]
+            return None, [(samples, slice(0, len(samples)))]
         voice = self._voice(samples)
         if guards.voiceless(voice):
             return "no_voice", []
-        places = cut_at_pauses(samples, voice)
+        kept = heard_part(voice)
+        samples, voice = samples[kept], voice[kept.start // VOICE_FRAME : kept.stop // VOICE_FRAME]
+        places = [(at, voice[at.start // VOICE_FRAME : at.stop // VOICE_FRAME]) for at in cut_at_pauses(samples, voice)]
         # For a window without voice words would only be invented.
-        voiced = [at for at in places if not guards.voiceless(voice[at.start // VOICE_FRAME : at.stop // VOICE_FRAME])]
-        return None, [samples[at] for at in voiced or places]
+        spoken = [(at, of_it) for at, of_it in places if not guards.voiceless(of_it)] or places
+        return None, [(samples[at], voiced_part(of_it)) for at, of_it in spoken]
 
     def _n_frames(self, n_samples: int) -> int:
         return padded_frames(n_samples) if self.bundle.config.variable_length else FRAMES_PER_WINDOW
@@ -245,8 +251,7 @@ class SpeechDecoder:
             words = self._search(encoded.memory, prompts, n_frames)
         with watch.stage("prosody"):
             tokens = [[token.id for token in found.tokens] for found in words]
-            speech = [n_states(len(window.audio)) for window in windows]
-            rows = self._tap(encoded, Finished(speech, prompts, tokens))
+            rows = self._tap(encoded, Finished([window.speech for window in windows], prompts, tokens))
         return [_Heard(*parts) for parts in zip(languages, words, rows, strict=True)]
 
     def _features(self, window: _Window) -> np.ndarray:
@@ -313,6 +318,11 @@ class SpeechDecoder:
             else min((part.words.log_probability for part in parts), default=0.0),
             timing_ms=dict(timing_ms),
         )
+
+
+def states_of(part: slice, n_samples: int) -> slice:
+    """The encoder's states of a part of so many samples."""
+    return slice(part.start // (FRAMES_PER_STATE * HOP_LENGTH), n_states(min(part.stop, n_samples)))
 
 
 def padded_frames(n_samples: int) -> int:

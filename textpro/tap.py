@@ -46,10 +46,10 @@ class Encoded:
 class Finished:
     """What decoding found of B utterances.
 
-    n_states: how many of the E are speech, not padding. prompts: of equal length. tokens: the text of each.
+    speech: which of the E are, not silence nor padding. prompts: of equal length. tokens: the text of each.
     """
 
-    n_states: Sequence[int]
+    speech: Sequence[slice]
     prompts: Sequence[Sequence[int]]
     tokens: Sequence[Sequence[int]]
 
@@ -132,7 +132,7 @@ class EncoderTap(ProsodyTap):
         return Encoded(view if view.dtype == self._memory_type else view.to(self._memory_type), states)
 
     def _read(self, states: Tensor, finished: Finished, rows: list[int]) -> list[Tensor]:
-        return [spans(states[row, : finished.n_states[row]], len(finished.tokens[row])) for row in rows]
+        return [spans(states[row, finished.speech[row]], len(finished.tokens[row])) for row in rows]
 
 
 def as_tensor(view: StorageView) -> Tensor:

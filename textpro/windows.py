@@ -1,4 +1,4 @@
-"""Speech longer than the encoder's window, cut where nobody speaks.
+"""Where in a recording somebody speaks; and speech longer than the encoder's window, cut where nobody does.
 
 Letters: S samples, K voice frames of 32 ms.
 """
@@ -9,6 +9,29 @@ from textpro.audio import SAMPLE_RATE, WINDOW_SECONDS
 
 VOICE_FRAME = 512  # samples, what Silero judges at a time
 SMOOTHING_FRAMES = 9  # 0.3 s: a pause, not the closure of a consonant
+
+
+def heard_part(voice: np.ndarray) -> slice:
+    """The samples to look for words in: a long silence before or after them is left out, no sound near them is.
+
+    voice: (K,) voice probability per frame.
+    """
+    return _around(voice, probability=0.1, margin=10)
+
+
+def voiced_part(voice: np.ndarray) -> slice:
+    """The samples that tell how something is said: prosody read over silence would be that of somebody calm."""
+    return _around(voice, probability=0.3, margin=2)
+
+
+def _around(voice: np.ndarray, *, probability: float, margin: int) -> slice:
+    """From the first frame that is so probably voice to the last, and `margin` frames more on either side; all where
+    there is none."""
+    found = np.flatnonzero(voice >= probability)
+    if not len(found):
+        return slice(0, len(voice) * VOICE_FRAME)
+    first, last = max(0, int(found[0]) - margin), min(len(voice), int(found[-1]) + 1 + margin)
+    return slice(first * VOICE_FRAME, last * VOICE_FRAME)
 
 
 def cut_at_pauses(audio: np.ndarray, voice: np.ndarray, *, window_s: float = WINDOW_SECONDS) -> list[slice]:

@@ -1,4 +1,4 @@
-"""Which synthetic voices a command lets speak: shared by `synthesize` and `data distill`."""
+"""Which synthetic voices a command lets speak, and where: shared by `synthesize` and `data distill`."""
 
 import argparse
 from collections.abc import Sequence
@@ -29,6 +29,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="espeak-ng's and flite's that training hears or never hears, or Kokoro's",
     )
     parser.add_argument("--flite-share", type=float, default=0.06, help="share of the clips that flite speaks")
+    parser.add_argument(
+        "--room",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="a quiet room under each clip, and up to so long alone before it and after (default: none)",
+    )
 
 
 def load(args: argparse.Namespace, styles: Sequence[str] | None = None) -> Cast:

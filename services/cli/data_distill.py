@@ -94,6 +94,7 @@ def _jobs(args: argparse.Namespace, texts: "Sequence[UserText]") -> "list[Job]":
             seed=args.seed,
             flite_share=cast.flite_share,
             deliveries=cast.styles,
+            room_s=args.room,
         )
     )
 

@@ -63,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
         deliveries=cast.styles,
         ages=args.ages,
         breaks=args.breaks,
+        room_s=args.room,
     )
     print(path)
     return 0

@@ -26,7 +26,7 @@ def mel() -> torch.Tensor:
 @pytest.fixture(scope="module")
 def finished() -> Finished:
     tokens = torch.randint(0, 300, (3, 7), generator=torch.Generator().manual_seed(2)).tolist()
-    return Finished([60, 60, 45], [PROMPT] * 3, tokens)
+    return Finished([slice(0, 60), slice(8, 60), slice(0, 45)], [PROMPT] * 3, tokens)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_an_encoders_tap_gives_the_means_of_its_states_over_speech_alone(
     tap = load("encoder.1")
     states = encoder_states(whisper.model.encoder, mel, layers=slice(1))
     for row, mine in enumerate(tap(tap.encode(mel.numpy()), finished)):
-        want = spans(states[row, : finished.n_states[row]], len(finished.tokens[row]))
+        want = spans(states[row, finished.speech[row]], len(finished.tokens[row]))
         torch.testing.assert_close(torch.from_numpy(mine), want, rtol=1e-4, atol=1e-4)
 
 
@@ -80,7 +80,7 @@ def test_rows_of_different_length_do_not_disturb_each_other(
     together = tap(tap.encode(mel.numpy()), replace(finished, tokens=texts))
     for row, mine in enumerate(together):
         assert mine.shape == (len(texts[row]), tap.width)
-        alone = Finished([finished.n_states[row]], [PROMPT], [texts[row]])
+        alone = Finished([finished.speech[row]], [PROMPT], [texts[row]])
         (by_itself,) = tap(tap.encode(mel[row : row + 1].numpy()), alone)
         np.testing.assert_allclose(mine, by_itself, rtol=1e-3, atol=1e-3)
 

@@ -3,7 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from textpro.windows import VOICE_FRAME, cut_at_pauses
+from textpro.windows import VOICE_FRAME, cut_at_pauses, heard_part, voiced_part
 
 RATE = 16_000
 
@@ -51,3 +51,29 @@ def test_without_a_pause_the_quietest_place_is_taken() -> None:
     audio[22 * RATE : round(22.6 * RATE)] *= 0.05
     (first, _) = cut_at_pauses(audio, voice)
     assert 22 * RATE < first.stop < 22.6 * RATE
+
+
+def test_silence_around_the_voice_is_not_listened_to() -> None:
+    _, voice = voiced(6, (0, 2), (4, 6))
+    heard, told = heard_part(voice), voiced_part(voice)
+    assert 1.5 * RATE < heard.start < told.start < 2 * RATE
+    assert 4 * RATE < told.stop < heard.stop < 4.5 * RATE
+
+
+def test_a_pause_within_the_voice_stays() -> None:
+    _, voice = voiced(6, (2, 4))
+    whole = slice(0, len(voice) * VOICE_FRAME)
+    assert heard_part(voice) == voiced_part(voice) == whole
+
+
+def test_what_may_be_voice_is_listened_to() -> None:
+    _, voice = voiced(6, (0, 2))
+    voice[31] = 0.2  # second 1: a soft sound
+    assert heard_part(voice).start < RATE
+    assert voiced_part(voice).start > 1.5 * RATE
+
+
+@pytest.mark.parametrize("n_frames", [0, 1, 50])
+def test_where_no_voice_is_found_all_is_listened_to(n_frames: int) -> None:
+    voice = np.zeros(n_frames, np.float32)
+    assert heard_part(voice) == voiced_part(voice) == slice(0, n_frames * VOICE_FRAME)

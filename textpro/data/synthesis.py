@@ -15,6 +15,7 @@ from tqdm import tqdm
 from textpro.data import manifest
 from textpro.data.ages import Age
 from textpro.data.manifest import Clip
+from textpro.data.room import Room
 from textpro.data.speech_engines import SAMPLE_RATE, SynthesisError, engine, engine_pitch
 from textpro.data.voices import CHILD, STYLES, Delivery, Style, Voice, held_out
 
@@ -34,6 +35,7 @@ class Job:
     voice: Voice
     delivery: Delivery
     age: Age | None = None
+    room: Room | None = None
 
     @property
     def id(self) -> str:
@@ -57,6 +59,8 @@ class Job:
         if delivery.break_ms and voice.engine == "espeak-ng":  # the others speak on
             labels["break_ms"] = float(delivery.break_ms)
             labels["words_per_break"] = float(delivery.words_per_break)
+        if self.room is not None:
+            labels["room_s"] = round(self.room.before_s + self.room.after_s, 3)
         if kind := held_out(voice):
             labels["held_out"] = kind
         if self.age is not None:
@@ -77,6 +81,8 @@ def say(job: Job) -> np.ndarray | None:
         samples = trim(speak(job.text, job.voice, job.delivery))
     else:
         samples = trim(job.age.put_on(speak(job.text, job.voice, job.age.slowed(job.delivery))))
+    if job.room is not None and len(samples):
+        samples = job.room.around(samples)
     return samples if 0 < len(samples) <= MAX_DURATION_S * SAMPLE_RATE else None
 
 
@@ -92,6 +98,7 @@ def synthesize(
     deliveries: Sequence[Style] = STYLES,
     ages: Sequence[str] = (),
     breaks: bool = False,
+    room_s: float = 0.0,
 ) -> Path:
     """Speak `clips` sentences into `out/audio` (16 kHz mono PCM16 WAV) and return the path of `out/manifest.jsonl`.
 
@@ -111,6 +118,7 @@ def synthesize(
         deliveries=deliveries,
         ages=ages,
         breaks=breaks,
+        room_s=room_s,
     )
     jobs = list(planned)
     out.mkdir(parents=True, exist_ok=True)
@@ -131,13 +139,14 @@ def plan(
     deliveries: Sequence[Style] = STYLES,
     ages: Sequence[str] = (),
     breaks: bool = False,
+    room_s: float = 0.0,
 ) -> Iterator[Job]:
     """Decide every clip of a corpus: its sentence, voice and delivery. Makes no sound.
 
     `flite_share` is the part of the clips that flite speaks where the voices are of both engines. Men and women speak
     equally often, although the catalogue has more men. `ages` are names of `voices.AGES` to draw from; a child's voice
     is made of a woman's. With `breaks` the styles differ in their pauses too, where the engine is espeak-ng; all else
-    is drawn alike with and without.
+    is drawn alike with and without. So it is with `room_s`, the longest silence before a clip, and after it (room.py).
     Raises `ValueError` without sentences, voices or deliveries.
     """
     texts = list(itertools.islice(sentences, clips))
@@ -155,7 +164,8 @@ def plan(
         age = Age.draw(rng.choice(ages), rng) if ages else None
         if age is not None and age.name == CHILD:
             voice = rng.choice(next((group for group in genders if group[0].gender == "female"), genders[0]))
-        yield Job(index, texts[index % len(texts)], voice, delivery, age)
+        room = Room.draw(room_s, random.Random(f"{seed}/{index}/room")) if room_s else None
+        yield Job(index, texts[index % len(texts)], voice, delivery, age, room)
 
 
 def trim(samples: np.ndarray) -> np.ndarray:

@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from transformers.modeling_outputs import BaseModelOutput
 
-from textpro.audio import FRAMES_PER_WINDOW, HOP_LENGTH, log_mel, n_states
+from textpro.audio import FRAMES_PER_WINDOW, HOP_LENGTH, log_mel
 from textpro.bundle import Bundle, load_training
-from textpro.decoding import DecodingOptions, padded_frames
+from textpro.decoding import DecodingOptions, padded_frames, states_of
+from textpro.guards import VoiceDetector
 from textpro.vocabulary import ENGLISH, Vocabulary
 from textpro.whisperpro import Speech, decoder_states, encode_with_states, spans
+from textpro.windows import VOICE_FRAME, heard_part, voiced_part
 
 
 class Transcriber(Protocol):
@@ -60,12 +62,14 @@ class TorchWhisper:
     Utterances up to one window, in float32 on a CPU; English, as a multilingual Whisper is not asked for the language.
     """
 
-    def __init__(self, bundle: Bundle, *, beam_size: int = 1) -> None:
-        self._beam_size = beam_size
+    def __init__(self, bundle: Bundle, *, beam_size: int = 1, whole: bool = False) -> None:
+        """whole: silence before and after the speech is listened to, too, as it is with the guards off."""
+        self._beam_size, self._whole = beam_size, whole
         model, _ = load_training(bundle, with_reconstructor=False)
         self._model = model.requires_grad_(False).eval()
         self._vocabulary = Vocabulary.of(bundle)
         self._variable = bundle.config.variable_length
+        self._voice = VoiceDetector()
 
     def transcribe(self, audio: Sequence[np.ndarray]) -> list[str]:
         return [self.listen(samples).text for samples in audio]
@@ -74,6 +78,7 @@ class TorchWhisper:
     def listen(self, samples: np.ndarray) -> Speech:
         """Text, tokens and prosody (N, W) of one utterance (S,), read from the full model."""
         whisper, words, config = self._model.whisper, self._vocabulary, self._model.config
+        samples, voiced = self._parts(samples)
         encoder, decoder, layer = whisper.model.encoder, whisper.model.decoder, config.prosody_layer
         n_samples = HOP_LENGTH * (padded_frames(len(samples)) if self._variable else FRAMES_PER_WINDOW)
         padded = np.pad(samples[:n_samples], (0, max(0, n_samples - len(samples))))
@@ -93,5 +98,13 @@ class TorchWhisper:
         decoder_states(decoder, torch.tensor([[*prompt, *tokens]]), memory, layers=slice(layer, None), states=states)
         prosody = states[0, len(prompt) :]
         if config.tap_side == "encoder" and tokens:
-            prosody = spans(below[0, : n_states(len(samples))], len(tokens))
+            prosody = spans(below[0, states_of(voiced, len(samples))], len(tokens))
         return Speech(words.text(tokens), tokens, prosody)
+
+    def _parts(self, samples: np.ndarray) -> tuple[np.ndarray, slice]:
+        """What is listened to, and where in it the voice is."""
+        if self._whole:
+            return samples, slice(0, len(samples))
+        voice = self._voice(samples)
+        kept = heard_part(voice)
+        return samples[kept], voiced_part(voice[kept.start // VOICE_FRAME : kept.stop // VOICE_FRAME])
