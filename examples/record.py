@@ -3,16 +3,15 @@
 import wave
 from pathlib import Path
 
+from textpro.data.room import Room
 from textpro.data.speech_engines import SAMPLE_RATE
 from textpro.data.synthesis import speak, trim
-from textpro.data.voices import Delivery, Voice
+from textpro.data.voices import STYLES, Delivery, Style, Voice
 
-TONE_VOICE = Voice("espeak-ng", "gmw/en-US+f3", "en-us", "female", "f3")
-TONES = (
-    Delivery("calm", pitch=58, range=34, rate_wpm=161, volume=87, break_ms=173, words_per_break=4),
-    Delivery("excited", pitch=74, range=81, rate_wpm=215, volume=117),
-    Delivery("angry", pitch=73, range=86, rate_wpm=218, volume=119, break_ms=69, words_per_break=1),
-)
+TONE_VOICE = Voice("espeak-ng", "gmw/en-GB-x-rp+Andy", "en-gb-x-rp", "male", "Andy")
+ROOM = Room(before_s=0.3, after_s=0.3, level_dbfs=-70, seed=1)
+
+
 RECORDINGS = {
     "capital.wav": (
         "What is the capital of France?",
@@ -30,22 +29,31 @@ RECORDINGS = {
         Delivery("excited", pitch=60, range=75, rate_wpm=185, volume=100),
     ),
 }
+
+
+def middle(style: Style) -> Delivery:
+    """The style as it is in the middle of its bounds."""
+    bounds = (style.pitch, style.range, style.rate_wpm, style.volume, style.break_ms, style.words_per_break)
+    return Delivery(style.name, *((least + most) // 2 for least, most in bounds))
+
+
 # The same two sentences by one voice in three moods.
 RECORDINGS |= {
-    f"{name}-{tone.style}.wav": (text, TONE_VOICE, tone)
+    f"{name}-{style.name}.wav": (text, TONE_VOICE, middle(style))
     for name, text in (("tone", "How do I sound?"), ("capital", "What is the capital of France?"))
-    for tone in TONES
+    for style in STYLES
+    if style.name in ("calm", "excited", "angry")
 }
 
 
 def main() -> None:
-    """Writes 16 kHz mono PCM16 WAV files beside this one."""
+    """Writes 16 kHz mono PCM16 WAV files beside this one, as from a quiet room."""
     for name, (text, voice, delivery) in RECORDINGS.items():
         with wave.open(str(Path(__file__).parent / name), "wb") as file:
             file.setnchannels(1)
             file.setsampwidth(2)
             file.setframerate(SAMPLE_RATE)
-            file.writeframes(trim(speak(text, voice, delivery)).tobytes())
+            file.writeframes(ROOM.around(trim(speak(text, voice, delivery))).tobytes())
 
 
 if __name__ == "__main__":

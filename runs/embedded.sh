@@ -60,4 +60,4 @@ done
 echo "== the same weights, prosody read in the encoder's middle; and what a small LLM makes of it"
 [[ -d $OUT/ear ]] || "$TEXTPRO" bundle export "$OUT/bundle" --tap encoder.3 --out "$OUT/ear"
 EAR="$OUT/ear" PAPER="$OUT/mel_5/bundle" NO_MEL="$OUT/mel_0/bundle" OUT="$OUT" TEXTPRO="$TEXTPRO" runs/miniature.sh
-echo "what ships is in $OUT/slm/global-0/joint/bundle"
+echo "what ships is in $OUT/slm/global-1/joint/bundle: seed 1 tells most of the voice"

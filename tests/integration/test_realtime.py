@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from openai import AsyncOpenAI
 
-from services.cli.demo import EXAMPLES
+from services.cli.demo import EXAMPLES, TONES, Tone, tone_complaints
 from services.gateway.formats import HEARD, Converter, Format
 from tests.integration.conftest import Stack
 from textpro.audio import decode
@@ -55,3 +55,14 @@ async def test_a_stock_client_holds_a_spoken_conversation(stack: Stack, detectio
         assert words in "".join(event.delta for event in seen if event.type == "response.output_text.delta").lower()
         assert seen[-1].response.status == "completed"
         assert seen[-1].response.prosody == "on"
+
+
+@pytest.mark.parametrize("tone", TONES, ids=lambda tone: tone.label)
+async def test_the_tone_is_heard_in_a_live_turn_too(stack: Stack, tone: Tone) -> None:
+    client = AsyncOpenAI(api_key="none", base_url=f"{stack.client.base_url}/v1", max_retries=0)
+    async with client.realtime.connect(model="textpro") as connection:
+        await connection.session.update(session={"type": "realtime", "temperature": 0})
+        seen = await spoken(connection, recording(tone.file))
+    (transcript,) = [event.transcript for event in seen if event.type.endswith("transcription.completed")]
+    turn = {"transcript": transcript, "reply": seen[-1].response.output[0].content[0].text}
+    assert tone_complaints(tone, turn) == []

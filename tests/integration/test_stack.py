@@ -10,6 +10,7 @@ import pytest
 from services.cli.demo import EXAMPLES, TONES, Tone, tone_complaints
 from services.gateway.timing import stages_only
 from tests.integration.conftest import Stack, wav
+from textpro.audio import SAMPLE_RATE, decode, pcm16_of
 from textpro.data.sentences import compose_split, normalise
 from textpro.data.synthesis import speak
 from textpro.data.voices import Delivery, Voice
@@ -43,6 +44,14 @@ def test_the_same_words_are_answered_by_how_they_are_said(stack: Stack, tone: To
     turn = ask(stack, (EXAMPLES / tone.file).read_bytes())
     assert tone_complaints(tone, turn) == []
     assert "Paris" in ask(stack, (EXAMPLES / tone.capital.file).read_bytes())["reply"]
+
+
+@pytest.mark.parametrize("tone", TONES, ids=lambda tone: tone.label)
+def test_silence_around_the_words_does_not_change_how_they_sound(stack: Stack, tone: Tone) -> None:
+    second = np.zeros(SAMPLE_RATE, np.float32)
+    padded = np.concatenate([second, decode((EXAMPLES / tone.file).read_bytes()), second])
+    turn = ask(stack, wav(np.frombuffer(pcm16_of(padded), "<i2")))
+    assert tone_complaints(tone, turn) == []
 
 
 def test_the_answer_about_the_tone_follows_the_prosody_and_not_the_recording(stack: Stack) -> None:
