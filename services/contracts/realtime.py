@@ -110,7 +110,8 @@ MaxTokens = Annotated[int, Field(ge=1)] | Literal["inf"]
 
 
 class Session(_Wire):
-    """The configuration of a session. prosody: ours; `off` gives the text model's answers."""
+    """The configuration of a session. Ours: prosody, `off` gives the text model's answers; eager, `off` makes no answer
+    before an utterance has surely ended."""
 
     type: Literal["realtime"] = "realtime"
     model: Text = ""
@@ -122,6 +123,7 @@ class Session(_Wire):
     tool_choice: ToolChoice = "auto"
     audio: Audio = Audio()
     prosody: Literal["on", "off"] = "on"
+    eager: Literal["on", "off"] = "on"
 
     def updated(self, change: dict[str, Any]) -> "Session":
         """With the fields that `change` names; those inside `audio` one by one. Raises ValidationError."""

@@ -26,6 +26,9 @@ class StreamOptions(BaseModel):
         int | None, Field(ge=100, le=10_000, description="The silence that ends it, where that is fixed.")
     ] = None
     interrupt: Annotated[Literal["on", "off"], Field(description="Whether speech over an answer ends it.")] = "on"
+    eager: Annotated[
+        Literal["on", "off"], Field(description="Whether an answer begins before the utterance has surely ended.")
+    ] = "on"
     max_tokens: Annotated[int | None, Field(ge=1, description="Longest answer, in tokens.")] = None
     temperature: Annotated[
         float | None, Field(ge=0, le=2, allow_inf_nan=False, description="0 always takes the likeliest token.")

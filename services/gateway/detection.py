@@ -12,6 +12,7 @@ PACE = {"low": 1.5, "medium": 1.0, "auto": 1.0, "high": 0.7}  # eagerness -> so 
 def turn_settings(config: Session, standard: TurnSettings) -> tuple[TurnSettings, Patience]:
     """What a session's configuration means for its turns; what it does not say is the house's."""
     detection = config.audio.input.turn_detection
+    standard = replace(standard, eager=standard.eager and config.eager == "on")
     match detection:
         case None:
             return replace(standard, detect=False), Patience()

@@ -46,6 +46,7 @@ def configuration(options: StreamOptions, settings: GatewaySettings) -> dict[str
     return {
         "instructions": settings.instructions if options.instructions is None else options.instructions,
         "prosody": options.prosody,
+        "eager": options.eager,
         "temperature": options.temperature,
         "max_output_tokens": longest_answer(options.max_tokens, settings),
         "audio": {"input": {"turn_detection": detection}},

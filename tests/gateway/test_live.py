@@ -319,6 +319,15 @@ async def test_a_full_house_answers_nothing_on_suspicion(line: Line) -> None:
     assert "EagerBegun" not in line.names()
 
 
+async def test_a_client_may_want_no_eager_answers(line: Line) -> None:
+    line.session.configure({"eager": "off"})
+    line.speak(960)
+    line.silence(1600)
+    ended = await line.until(tell.ResponseEnded)
+    assert not ended.response.eager
+    assert "EagerBegun" not in line.names()
+
+
 async def test_what_became_of_eager_answers_is_counted(line: Line) -> None:
     line.llm.gate.clear()
     line.speak(960)
