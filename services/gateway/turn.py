@@ -291,6 +291,7 @@ class TurnMachine:
         return _Utterance(self._next(), self._floor, self._position)
 
     def _commit(self, utterance: _Utterance, now_s: float, *, answer: bool) -> Iterator[Action]:
+        answer = answer and self._settings.answer
         if not answer:
             yield from self._abort_eager()
         yield from self._look_no_more(utterance)
@@ -305,7 +306,7 @@ class TurnMachine:
                 yield do.Forget(take.number)
             take = _Take(self._next(), utterance.number, now_s)
             yield do.Encode(take.number, utterance.first, last)
-        take.answer = answer and self._settings.answer
+        take.answer = answer
         self._unheard[take.number] = take
         if len(self._unheard) > self._settings.max_unheard:
             error = Overloaded("more is said than the encoder can hear", retry_after_s=1)

@@ -196,6 +196,11 @@ class House:
     encoder: FakeEncoder
     llm: FakeLlm
 
+    @property
+    def url(self) -> str:
+        """The gateway's."""
+        return str(self.http.base_url)
+
     async def chat(self, audio: bytes, **fields: Any) -> httpx.Response:
         """A turn as a form."""
         return await self.http.post("/v1/chat", files={"audio": ("a.wav", audio)}, data=fields)

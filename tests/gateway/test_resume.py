@@ -1,111 +1,28 @@
 """A client whose connection was lost goes on where it was: at the same gateway, or at another one of the same Redis."""
 
-import asyncio
-import base64
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.gateway.conftest import PATIENCE_S, House, OwnRedis, hum
+from tests.gateway.caller import Caller, called, realtime_url
+from tests.gateway.conftest import House, OwnRedis
 
 pytestmark = pytest.mark.anyio
-WAIT = {"type": "server_vad", "silence_duration_ms": 500}
-
-
-@dataclass
-class Caller:
-    """A client that keeps what a client has to keep: its token, the number of the last event, the sound it sent."""
-
-    connection: ClientConnection
-    token: str = ""
-    seen: list[dict[str, Any]] = field(default_factory=list)
-    sent: bytes = b""
-
-    async def send(self, kind: str, **fields: Any) -> None:
-        await self.connection.send(json.dumps({"type": kind, **fields}))
-
-    async def sound(self, pcm16: bytes) -> None:
-        self.sent += pcm16
-        await self.send("input_audio_buffer.append", audio=base64.b64encode(pcm16).decode())
-
-    async def speak(self, ms: int) -> None:
-        await self.sound(hum(ms // 10).tobytes())
-
-    async def silence(self, ms: int) -> None:
-        await self.sound(bytes(32 * ms))
-
-    async def until(self, kind: str) -> dict[str, Any]:
-        async with asyncio.timeout(PATIENCE_S):
-            while True:
-                event = json.loads(await self.connection.recv())
-                self.seen.append(event)
-                if event["type"] == kind:
-                    return event
-
-    async def come_back(self, house: House) -> dict[str, Any]:
-        """On a new connection, up to where it is told so."""
-        query = {"resume_token": self.token, "last_event_seq": self.last_read}
-        self.connection = await connect(_url(house, **query))
-        return await self.until("session.resumed")
-
-    async def hang_up(self) -> None:
-        """As when the network is gone: without a word."""
-        self.connection.transport.abort()
-        await self.connection.wait_closed()
-
-    @property
-    def last_read(self) -> int:
-        return self.seen[-1]["server_event_seq"]
-
-    def texts(self) -> list[str]:
-        """What each answer that was completed said, as its deltas had it."""
-        found: dict[str, str] = {}
-        for event in self.seen:
-            if event["type"] == "response.output_text.delta":
-                found[event["response_id"]] = found.get(event["response_id"], "") + event["delta"]
-        ended = {
-            event["response"]["id"]: event["response"]["status"]
-            for event in self.seen
-            if event["type"] == "response.done"
-        }
-        return [text for response_id, text in found.items() if ended.get(response_id) == "completed"]
-
-    def numbers(self) -> list[int]:
-        return [event["server_event_seq"] for event in self.seen]
-
-
-def _url(house: House, **query: Any) -> str:
-    return str(house.http.base_url.copy_with(scheme="ws", path="/v1/realtime", params=query))
-
-
-@asynccontextmanager
-async def called(house: House) -> AsyncIterator[Caller]:
-    caller = Caller(await connect(_url(house)))
-    caller.token = (await caller.until("session.created"))["session"]["resume_token"]
-    sound = {"format": {"type": "audio/pcm", "rate": 16_000}, "turn_detection": WAIT}
-    await caller.send("session.update", session={"audio": {"input": sound}})
-    await caller.until("session.updated")
-    try:
-        yield caller
-    finally:
-        await caller.connection.close()
 
 
 async def test_what_was_missed_is_sent_again_and_nothing_twice(spoken: Callable[..., Any]) -> None:
-    async with spoken() as house, called(house) as caller:
+    async with spoken() as house, called(house.url) as caller:
         house.llm.gate.clear()
         await caller.speak(960)
         await caller.silence(1000)
         await caller.until("response.output_text.delta")
         await caller.hang_up()
         house.llm.gate.set()
-        resumed = await caller.come_back(house)
+        resumed = await caller.come_back(house.url)
         assert resumed["input_audio_bytes"] == len(caller.sent)
         if "response.done" not in {event["type"] for event in caller.seen}:
             await caller.until("response.done")
@@ -115,21 +32,21 @@ async def test_what_was_missed_is_sent_again_and_nothing_twice(spoken: Callable[
 
 
 async def test_the_conversation_goes_on(spoken: Callable[..., Any]) -> None:
-    async with spoken() as house, called(house) as caller:
+    async with spoken() as house, called(house.url) as caller:
         for _ in range(3):
             await caller.speak(960)
             await caller.silence(1000)
             await caller.until("response.done")
             await caller.hang_up()
-            await caller.come_back(house)
+            await caller.come_back(house.url)
         assert len(house.llm.requests[-1]["messages"]) == 5
     assert len(caller.texts()) == 3
 
 
 async def test_a_later_connection_takes_the_call_and_the_earlier_is_told(spoken: Callable[..., Any]) -> None:
-    async with spoken() as house, called(house) as caller:
+    async with spoken() as house, called(house.url) as caller:
         first = caller.connection
-        await caller.come_back(house)
+        await caller.come_back(house.url)
         with pytest.raises(ConnectionClosed) as closed:
             await first.recv()
         assert closed.value.rcvd is not None
@@ -150,20 +67,20 @@ async def test_a_later_connection_takes_the_call_and_the_earlier_is_told(spoken:
 async def test_what_can_t_be_resumed_is_refused(
     spoken: Callable[..., Any], query: dict[str, Any], status: int, code: str
 ) -> None:
-    async with spoken() as house, called(house) as caller:
+    async with spoken() as house, called(house.url) as caller:
         assert await _refusal(house, **{"resume_token": caller.token, **query}) == (status, code)
 
 
 async def test_another_gateway_goes_on_with_an_answer_that_broke_off(
     spoken: Callable[..., Any], redis_url: str
 ) -> None:
-    async with spoken(redis_url) as first, spoken(redis_url) as second, called(first) as caller:
+    async with spoken(redis_url) as first, spoken(redis_url) as second, called(first.url) as caller:
         first.llm.gate.clear()
         await caller.speak(960)
         await caller.silence(1000)
         await caller.until("response.output_text.delta")
         await caller.hang_up()
-        await caller.come_back(second)
+        await caller.come_back(second.url)
         broken = await caller.until("response.done")
         assert broken["response"]["status"] == "failed"
         assert (await caller.until("conversation.item.deleted"))["item_id"] == broken["response"]["output"][0]["id"]
@@ -178,12 +95,12 @@ async def test_another_gateway_goes_on_with_an_answer_that_broke_off(
 async def test_another_gateway_hears_what_the_first_had_not_understood(
     spoken: Callable[..., Any], redis_url: str
 ) -> None:
-    async with spoken(redis_url) as first, spoken(redis_url) as second, called(first) as caller:
+    async with spoken(redis_url) as first, spoken(redis_url) as second, called(first.url) as caller:
         await caller.silence(2000)
         await caller.speak(960)
         await caller.until("input_audio_buffer.speech_started")
         await caller.hang_up()
-        resumed = await caller.come_back(second)
+        resumed = await caller.come_back(second.url)
         kept = resumed["input_audio_bytes"]
         assert 32 * 1600 <= kept <= 32 * 2000
         await caller.until("input_audio_buffer.cleared")
@@ -196,9 +113,9 @@ async def test_another_gateway_hears_what_the_first_had_not_understood(
 
 
 async def test_a_gateway_that_lost_a_call_has_no_more_say_in_it(spoken: Callable[..., Any], redis_url: str) -> None:
-    async with spoken(redis_url) as first, spoken(redis_url) as second, called(first) as caller:
+    async with spoken(redis_url) as first, spoken(redis_url) as second, called(first.url) as caller:
         stale = caller.connection
-        await caller.come_back(second)
+        await caller.come_back(second.url)
         await stale.send(json.dumps({"type": "input_audio_buffer.clear"}))
         with pytest.raises(ConnectionClosed) as closed:
             await stale.recv()
@@ -210,24 +127,24 @@ async def test_a_gateway_that_lost_a_call_has_no_more_say_in_it(spoken: Callable
 
 
 async def test_without_redis_a_call_goes_on_here_alone(spoken: Callable[..., Any], own_redis: OwnRedis) -> None:
-    async with spoken(own_redis.url) as house, called(house) as caller:
+    async with spoken(own_redis.url) as house, called(house.url) as caller:
         own_redis.stop()
         await caller.speak(960)
         await caller.silence(1000)
         await caller.until("response.done")
         await caller.hang_up()
-        await caller.come_back(house)
+        await caller.come_back(house.url)
     assert len(caller.texts()) == 1
 
 
 async def test_who_says_goodbye_is_not_waited_for(spoken: Callable[..., Any]) -> None:
-    async with spoken() as house, called(house) as caller:
+    async with spoken() as house, called(house.url) as caller:
         await caller.connection.close()
         await _is_gone(house, caller)
 
 
 async def test_who_does_not_come_back_is_given_up(spoken: Callable[..., Any]) -> None:
-    async with spoken(resume_s=0.05) as house, called(house) as caller:
+    async with spoken(resume_s=0.05) as house, called(house.url) as caller:
         await caller.hang_up()
         await _is_gone(house, caller)
 
@@ -241,7 +158,7 @@ async def _is_gone(house: House, caller: Caller) -> None:
 
 async def _refusal(house: House, **query: Any) -> tuple[int, str]:
     with pytest.raises(InvalidStatus) as refused:
-        async with connect(_url(house, **query)):
+        async with connect(realtime_url(house.url, **query)):
             pass
     response = refused.value.response
     return response.status_code, json.loads(response.body)["error"]["code"]

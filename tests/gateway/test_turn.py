@@ -259,6 +259,14 @@ def test_under_load_nothing_is_done_on_suspicion(room: Room) -> None:
     assert list(room.texts()) == ["Paris."]
 
 
+def test_an_eager_answer_that_is_not_wanted_any_more_is_thrown_away(room: Room) -> None:
+    paused(room).piece("Paris")
+    room.machine.configure(replace(STANDARD, answer=False), room.now_s)
+    room.tell(told.Commit())
+    assert not room.is_generating
+    assert not room.of(do.Begin)
+
+
 def test_an_eager_failure_is_tried_again_in_earnest(room: Room) -> None:
     paused(room).break_down()
     room.silence(400)

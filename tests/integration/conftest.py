@@ -65,11 +65,21 @@ class Stack:
             else:
                 pytest.fail(f"{child.name} ended with {code}: {(self._logs / f'{child.name}.log').read_text()[-2000:]}")
 
+    def add_gateway(self, name: str, **env: str) -> str:
+        """One more gateway before the same encoder and LLM, started; its URL."""
+        port = claim(Addresses("127.0.0.1", 0, 0, 0, 0)).port
+        usual = self._children["gateway"]
+        url = f"http://127.0.0.1:{port}"
+        chosen = {**usual.env, "TEXTPRO_PORT": str(port), **env}
+        self._children[name] = Child(name, usual.command, chosen, f"{url}/readyz")
+        self.start(name)
+        return url
+
     def kill(self, name: str) -> None:
         """Ends a service with no chance to say goodbye."""
-        process = self._processes.pop(name)
-        process.kill()
-        process.wait()
+        if process := self._processes.pop(name, None):
+            process.kill()
+            process.wait()
 
     @contextmanager
     def running(self) -> Iterator["Stack"]:
