@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.gateway.conftest import PATIENCE_S, house
+from tests.gateway.conftest import PATIENCE_S, house, redis_url
 
-__all__ = ["house"]  # a fixture of theirs
+__all__ = ["house", "redis_url"]  # fixtures of theirs
 
 CHROMIUM = shutil.which("chromium")
 RATE = 16_000

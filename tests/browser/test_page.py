@@ -127,9 +127,9 @@ async def test_what_the_encoder_refuses_can_be_sent_again(house: Callable[..., A
 
 
 @asynccontextmanager
-async def gateway(port: int, house: House) -> AsyncIterator[str]:
+async def gateway(port: int, house: House, **settings: str) -> AsyncIterator[str]:
     """A gateway's process and its address; it is killed at the end."""
-    chosen = {"PORT": str(port), "ENCODER_URL": f"127.0.0.1:{house.encoder.port}", "LLM_URL": house.llm.url}
+    chosen = settings | {"PORT": str(port), "ENCODER_URL": f"127.0.0.1:{house.encoder.port}", "LLM_URL": house.llm.url}
     environment = os.environ | {f"TEXTPRO_{name}": value for name, value in chosen.items()}
     command = (sys.executable, "-m", "services.gateway")
     process = await asyncio.create_subprocess_exec(*command, env=environment, stderr=asyncio.subprocess.PIPE)
@@ -144,20 +144,29 @@ async def gateway(port: int, house: House) -> AsyncIterator[str]:
         await process.communicate()
 
 
-async def test_the_page_outlives_the_gateway(house: Callable[..., Any], visit: Any) -> None:
-    port = free_port()
+@pytest.mark.parametrize("with_redis", [True, False], ids=["redis", "alone"])
+async def test_the_page_outlives_the_gateway(
+    house: Callable[..., Any], visit: Any, redis_url: str, with_redis: bool
+) -> None:
+    port, settings = free_port(), {"REDIS_URL": redis_url} if with_redis else {}
     async with house() as here, AsyncExitStack() as visiting:
-        async with gateway(port, here) as address:
+        async with gateway(port, here, **settings) as address:
             visitor = await visiting.enter_async_context(visit(address))
             await visitor.type("Before")
             await visitor.sees(".answer .words", "You said: Before.")
         await visitor.is_doing("Reconnecting")
         await visitor.type("Meanwhile")
-        async with gateway(port, here):
+        async with gateway(port, here, **settings):
             await visitor.sees(".answer .words", "You said: Meanwhile.")
-            await visitor.sees("#notices", "begun anew")
-        assert await visitor.answers() == ["You said: Before.", "You said: Meanwhile."]
-        visitor.troubles[:] = [text for text in visitor.troubles if "ERR_CONNECTION" not in text]
+            if not with_redis:
+                await visitor.sees("#notices", "begun anew")
+            await visitor.type("After")
+            await visitor.sees(".answer .words", "You said: After.")
+            remembered = len(here.llm.requests[-1]["messages"])
+        assert remembered == (5 if with_redis else 3)
+        assert await visitor.answers() == ["You said: Before.", "You said: Meanwhile.", "You said: After."]
+        lost = ("ERR_CONNECTION", "/v1/realtime?resume_token=")
+        visitor.troubles[:] = [text for text in visitor.troubles if not any(part in text for part in lost)]
 
 
 class SpeakingServer:

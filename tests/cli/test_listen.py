@@ -158,7 +158,7 @@ async def test_a_microphone_is_heard_at_the_rate_that_it_has(
         assert await asyncio.to_thread(main, arguments) == 1  # its silence has an end, and then the gateway hangs up
     said = capsys.readouterr()
     events = [json.loads(line) for line in said.out.splitlines()]
-    assert events[0]["input"] == {"coding": "pcm", "rate": 8000}
+    assert events[0]["input"] == {"coding": "pcm", "rate": 8000, "bytes": 0}
     assert events[-1]["type"] == "done"
     assert "TEXTPRO_LIVE_IDLE_S" in said.err
 
