@@ -75,6 +75,7 @@ def vocabulary() -> dict[str, set[str]]:
     metrics.audio(1.0)
     metrics.no_speech("silence")
     metrics.llm_tokens(prompt=1)
+    metrics.eager("promoted")
     metrics.turn("answered")
     metrics.sessions(1)
     metrics.ready(True)

@@ -384,7 +384,7 @@ async def test_who_hangs_up_ends_the_generation(spoken: Callable[..., Any]) -> N
 
 
 async def test_a_message_without_end_is_not_taken(spoken: Callable[..., Any]) -> None:
-    async with spoken() as house, called(house) as line:
+    async with spoken(max_message_bytes=2**20) as house, called(house) as line:
         await line.send(bytes(2**21))
         with pytest.raises(ConnectionClosed) as broken:
             await received(line)

@@ -51,9 +51,10 @@ def test_every_metric_has_help_and_names_its_service() -> None:
     metrics.batch(3)
     metrics.llm_tokens(prompt=7, completion=2, cached=4)
     metrics.sessions(1)
+    metrics.eager("promoted")
     metrics.turn("answered")
     ours = [family for family in metrics.registry.collect() if family.name.startswith("textpro_")]
-    assert len(ours) == 11
+    assert len(ours) == 12
     for family in ours:
         assert family.documentation.endswith(".")
         assert all(sample.labels["service"] == "llm" for sample in family.samples)
