@@ -45,6 +45,7 @@ bench: .venv/dev.stamp programs ## Time the encoder, a turn, the first token and
 	$(BIN)/python -m bench.turn examples/capital.wav --out out/bench/turn.json
 	$(BIN)/python -m bench.first_token --out out/bench/first_token.json
 	$(BIN)/python -m bench.live --out out/bench/live.json
+	$(BIN)/python -m bench.barge_in --out out/bench/barge_in.json
 
 proto: .venv/dev.stamp ## Generate the gRPC code from services/contracts/encoder.proto
 	$(BIN)/python -m services.contracts.generate

@@ -136,8 +136,8 @@ class Call:
             error = Cancelled("the client did not come back (TEXTPRO_RESUME_S)")
             self._absence = self._loop.call_later(self._settings.resume_s, self.end, error)
 
-    async def _write(self, entry: Entry) -> NoReturn:
-        """Nothing is told that is not written; where Redis does not answer, the call goes on without it."""
+    async def _write(self, entry: Entry) -> None:
+        """Nothing is told that is not written. Where Redis does not answer, the call goes on without it."""
         while True:
             messages: list[Numbered] = []
             with suppress(TimeoutError):
@@ -146,7 +146,9 @@ class Call:
             try:
                 await entry.append(messages, self.peer.state())
             except Unavailable as error:
-                log.warning("another gateway could not go on with a call: %s", error)
+                log.warning("no other gateway could go on with a call: %s", error)
+                self.outbox.write_no_more()
+                return
             if messages:
                 self.outbox.is_safe(messages[-1][0])
 
@@ -175,7 +177,7 @@ class Calls:
             try:
                 entry = await self._journal.open(token)
             except Unavailable as error:
-                log.warning("a call can't be resumed by another gateway: %s", error)
+                log.warning("no other gateway could go on with a call: %s", error)
         outbox = Outbox(self._settings.max_outbox, writes_ahead=entry is not None)
         return await self._begun(Call(token, outbox, entry, self._settings), opened, None)
 

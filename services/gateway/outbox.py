@@ -92,6 +92,11 @@ class Outbox:
         self._safe = last
         self._more.set()
 
+    def write_no_more(self) -> None:
+        """From now on messages are given out as they come."""
+        self._writes_ahead = False
+        self.is_safe(self.last)
+
     def _n_kept(self) -> int:
         """Messages that were sent already."""
         return self._sent + 1 - self._messages[0][0] if self._messages else 0

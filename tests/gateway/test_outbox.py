@@ -71,6 +71,14 @@ async def test_what_is_not_written_is_not_given_out() -> None:
     assert await sent(outbox, 2) == [1, 2]
 
 
+async def test_where_nothing_can_be_written_all_is_given_out() -> None:
+    outbox = full(2, writes_ahead=True)
+    outbox.write_no_more()
+    assert await sent(outbox, 2) == [1, 2]
+    outbox.put({"n": 3})
+    assert await sent(outbox, 1) == [3]
+
+
 async def test_another_gateway_goes_on_counting() -> None:
     outbox = Outbox(10, kept=[(7, '{"n": 7}'), (8, '{"n": 8}')], writes_ahead=True)
     outbox.rewind(6)
