@@ -20,6 +20,7 @@ import httpx
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
+from bench.own_services import llm_url, measured
 from services.cli import stream_client
 from textpro.audio import SAMPLE_RATE, decode, pcm16_of
 from textpro.errors import TextProError
@@ -143,17 +144,6 @@ async def measure(addresses: Addresses, arguments: argparse.Namespace) -> None:
     print(f"written to {arguments.out}")
 
 
-def started(arguments: argparse.Namespace) -> None:
-    """The same, with services of our own on free ports."""
-    from services.cli import up
-    from services.cli.supervisor import Supervisor, while_ready
-
-    places = up.claim(up.Addresses("127.0.0.1", 0, 0, 0, 0))
-    supervisor = Supervisor(up.children(places), up.printer(quiet=True), up.bounds(arguments.wait))
-    addresses = Addresses(places.gateway_url, f"http://127.0.0.1:{places.llm_port}")
-    asyncio.run(while_ready(supervisor, lambda: measure(addresses, arguments)))
-
-
 def main() -> int:
     """Exits with a message when a service refuses."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -170,7 +160,9 @@ def main() -> int:
     elif arguments.gateway or arguments.llm:
         parser.error("--gateway and --llm belong together")
     else:
-        started(arguments)
+        measured(
+            lambda places: measure(Addresses(places.gateway_url, llm_url(places)), arguments), wait_s=arguments.wait
+        )
     return 0
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.own_services import llm_url, measured
 from services.gateway.history import Message, user_message
 from services.gateway.limits import Deadline
 from services.gateway.llm_client import HttpLlm, Sampling
@@ -100,18 +101,6 @@ def show(figures: dict[str, Any]) -> None:
     print(f"median of the rounds' ratios: {figures['median_ratio']:.3f}")
 
 
-def started(arguments: argparse.Namespace) -> None:
-    """The same, with an LLM service of our own on a free port."""
-    from services.cli import up
-    from services.cli.supervisor import Supervisor, while_ready
-
-    places = up.claim(up.Addresses("127.0.0.1", 0, 0, 0, 0))
-    llm = [child for child in up.children(places, arguments.bundle) if child.name == "llm"]
-    supervisor = Supervisor(llm, up.printer(quiet=True), up.bounds(arguments.wait))
-    url = f"http://127.0.0.1:{places.llm_port}"
-    asyncio.run(while_ready(supervisor, lambda: measure(url, arguments)))
-
-
 def main() -> int:
     """Exits with a message when the service refuses."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -125,7 +114,12 @@ def main() -> int:
     if arguments.llm:
         asyncio.run(measure(arguments.llm, arguments))
     else:
-        started(arguments)
+        measured(
+            lambda places: measure(llm_url(places), arguments),
+            wait_s=arguments.wait,
+            bundle=arguments.bundle,
+            only="llm",
+        )
     return 0
 
 

@@ -22,6 +22,7 @@ import httpx
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
+from bench.own_services import measured
 from services.cli import stream_client
 from textpro.audio import SAMPLE_RATE
 from textpro.data.room import Room
@@ -196,16 +197,6 @@ async def measure(url: str, arguments: argparse.Namespace) -> None:
     print(f"written to {arguments.out}")
 
 
-def started(arguments: argparse.Namespace) -> None:
-    """The same, with services of our own on free ports."""
-    from services.cli import up
-    from services.cli.supervisor import Supervisor, while_ready
-
-    places = up.claim(up.Addresses("127.0.0.1", 0, 0, 0, 0))
-    supervisor = Supervisor(up.children(places), up.printer(quiet=True), up.bounds(arguments.wait))
-    asyncio.run(while_ready(supervisor, lambda: measure(places.gateway_url, arguments)))
-
-
 def main() -> int:
     """Exits with a message when a service refuses."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -219,7 +210,7 @@ def main() -> int:
     if arguments.gateway:
         asyncio.run(measure(arguments.gateway, arguments))
     else:
-        started(arguments)
+        measured(lambda places: measure(places.gateway_url, arguments), wait_s=arguments.wait)
     return 0
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import httpx
 
+from bench.own_services import llm_url, measured
 from services.gateway.encoder_client import GrpcEncoder
 from services.gateway.hearing import Hearing
 from services.gateway.history import prompt
@@ -166,19 +167,6 @@ async def measure(addresses: Addresses, arguments: argparse.Namespace) -> None:
     print(f"written to {arguments.out}")
 
 
-def started(arguments: argparse.Namespace) -> None:
-    """The same, with services of our own on free ports."""
-    from services.cli import up
-    from services.cli.supervisor import Supervisor, while_ready
-
-    places = up.claim(up.Addresses("127.0.0.1", 0, 0, 0, 0))
-    supervisor = Supervisor(up.children(places), up.printer(quiet=True), up.bounds(arguments.wait))
-    addresses = Addresses(
-        places.gateway_url, f"127.0.0.1:{places.encoder_grpc_port}", f"http://127.0.0.1:{places.llm_port}"
-    )
-    asyncio.run(while_ready(supervisor, lambda: measure(addresses, arguments)))
-
-
 def main() -> int:
     """Exits with a message when a service refuses."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -198,7 +186,12 @@ def main() -> int:
     elif any(given):
         parser.error("--gateway, --encoder and --llm belong together")
     else:
-        started(arguments)
+        measured(
+            lambda places: measure(
+                Addresses(places.gateway_url, f"127.0.0.1:{places.encoder_grpc_port}", llm_url(places)), arguments
+            ),
+            wait_s=arguments.wait,
+        )
     return 0
 
 

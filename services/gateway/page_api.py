@@ -61,7 +61,7 @@ def install_page(app: FastAPI) -> None:
         if HTML in request.headers.get("accept", ""):
             response = await files.get_response("index.html", request.scope)
         else:
-            names = {"service": "TextPro", "version": __version__, "chat": "POST /v1/chat", "documentation": "/docs"}
-            response = JSONResponse(names)
+            names = {"chat": "POST /v1/chat", "openai": "/v1", "documentation": "/docs"}
+            response = JSONResponse({"service": "TextPro", "version": __version__, **names})
         response.headers["Vary"] = "Accept"
         return response
