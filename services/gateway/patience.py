@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from services.gateway.announcement import is_announcement
+
 # No sentence ends with one of these, whatever mark a transcript puts behind it.
 _OPEN = (
     "a an the my your our their and or but nor because although unless if than i'm i've i'd i'll we're they're you're "
@@ -37,15 +39,18 @@ class Patience:
         words = [word.lower() for word in _WORD.findall(text)]
         if not words:
             return self.unclear_ms
-        if text.endswith(OPEN_MARKS) or words[-1] in OPEN_WORDS or _is_rising_list(text):
+        last = re.split(r"[.!?]\s", text)[-1].lower()
+        if text.endswith(OPEN_MARKS) or words[-1] in OPEN_WORDS or _is_rising_list(last):
+            return self.unfinished_ms
+        if is_announcement(_WORD.findall(last)):
             return self.unfinished_ms
         # A word alone is often a whole answer: "So." "Please."
         doubtful = words[-1] in DOUBTFUL_WORDS and len(words) > 1 and not text.endswith("?")
         return self.finished_ms if text.endswith(MARKS) and not doubtful else self.unclear_ms
 
 
-def _is_rising_list(text: str) -> bool:
+def _is_rising_list(sentence: str) -> bool:
     """Things in a row, and no word yet that announces the last: `eggs, milk, bread`."""
-    things = re.split(r"[.!?]\s", text)[-1].rstrip(".!?").lower().split(",")
+    things = sentence.rstrip(".!?").split(",")
     announced = re.search(r"\b(and|or)\b", things[-1])
     return len(things) >= 3 and announced is None and len(things[-1].split()) <= 2

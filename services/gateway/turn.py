@@ -129,7 +129,7 @@ class TurnMachine:
             if self._utterance is not None:
                 actions = list(self._drop(self._utterance))
         self._settings = settings
-        return actions
+        return [*actions, *self._answer_now(now_s)]
 
     def on(self, event: Event, now_s: float) -> list[Action]:
         """What to do about what happened. now_s: never less than before."""
@@ -460,7 +460,7 @@ class TurnMachine:
         if self._answer is not None:
             yield from self._end("cancelled", "session_closed")
         self._unheard.clear()
-        self._closed = True
+        self._wanted, self._closed = False, True
 
     def _next(self) -> int:
         self._numbers += 1

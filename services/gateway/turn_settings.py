@@ -24,7 +24,7 @@ class TurnSettings:
     min_speech_ms: float = 96  # shorter sounds are no speech: a click, a cough
     gap_ms: float = 160  # silence that ends such a sound
     eager: bool = True
-    eager_ms: float = 160  # the pause that makes an eager answer
+    eager_ms: float = 96  # the pause that makes an eager answer
     max_eager: int = 4  # eager answers to one utterance
     resume_ms: float = 64  # speech in a pause that ends the pause
     partial_ms: float = 640  # more speech after which its words so far are looked for; 0: never before a pause

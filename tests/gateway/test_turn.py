@@ -396,6 +396,17 @@ def test_detection_switched_off_leaves_the_audio_to_the_client(room: Room) -> No
     assert first == room.of(do.SpeechStarted)[0].sample
 
 
+def test_an_answer_that_is_owed_is_given_when_detection_is_switched_off(room: Room) -> None:
+    room.speak(960)
+    room.silence(STANDARD.pause_ms + FRAME_MS)
+    room.speak(320)
+    room.heard("Yes.")
+    assert not room.is_generating  # somebody speaks
+    for action in room.machine.configure(MANUAL, room.now_s):
+        room._do(action)
+    assert room.is_generating
+
+
 def test_the_end_of_a_session_ends_everything(room: Room) -> None:
     answering(room).tell(told.Close())
     assert not room.is_generating
