@@ -232,7 +232,7 @@ class TurnMachine:
 
     def _pause(self, utterance: _Utterance, now_s: float) -> Iterator[Action]:
         """How long the pause is by now, and what that means."""
-        settings, pause = self._settings, self._position - utterance.speech_end
+        settings, pause = self._settings, self._position - self._voice_end(utterance)
         if pause >= self._samples(self._patience_ms()):
             yield from self._commit(utterance, now_s, answer=True)
         elif self._position - utterance.first >= self._samples(settings.max_utterance_ms):
@@ -244,9 +244,15 @@ class TurnMachine:
             self._take = _Take(self._next(), utterance.number, now_s)
             yield do.Encode(self._take.number, utterance.first, self._spoken_until(utterance))
 
+    def _voice_end(self, utterance: _Utterance) -> int:
+        """The sample that ended the voice, so far; its activity ends later."""
+        if self._position == utterance.speech_end:
+            return self._position
+        return max(utterance.first, utterance.speech_end - self._samples(self._settings.lag_ms))
+
     def _spoken_until(self, utterance: _Utterance) -> int:
         """Without the pause: silence has no words, and would dilute the tone."""
-        return min(self._position, utterance.speech_end + self._samples(self._settings.tail_ms))
+        return min(self._position, self._voice_end(utterance) + self._samples(self._settings.tail_ms))
 
     def _patience_ms(self) -> float:
         take, settings = self._take, self._settings
@@ -296,7 +302,7 @@ class TurnMachine:
             yield from self._abort_eager()
         yield from self._look_no_more(utterance)
         if self._settings.detect:
-            yield do.SpeechStopped(utterance.number, utterance.speech_end)
+            yield do.SpeechStopped(utterance.number, self._voice_end(utterance))
         yield do.Committed(utterance.number, utterance.first, self._position)
         take, self._take, self._utterance, self._floor = self._take, None, None, self._position
         if take is None or take.doubted:

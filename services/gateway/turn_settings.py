@@ -19,6 +19,7 @@ class TurnSettings:
     answer_commits: bool = False
     threshold: float = 0.5  # probability from which on somebody speaks
     hysteresis: float = 0.15  # speech goes on until so much below it
+    lag_ms: float = 32  # from the end of a voice to the end of its activity, as Silero has it
     prefix_ms: float = 300  # kept from before the speech: its first sound is often too soft to be noticed
     tail_ms: float = 96  # and from after it
     min_speech_ms: float = 96  # shorter sounds are no speech: a click, a cough

@@ -49,9 +49,9 @@ def test_an_answer_is_made_in_the_pause_and_shown_when_the_pause_is_long_enough(
     assert list(room.said.values()) == ["What is the capital of France?"]
 
 
-def test_the_pause_is_counted_in_samples_from_the_last_speech(room: Room) -> None:
+def test_the_pause_is_counted_in_samples_from_the_end_of_the_voice(room: Room) -> None:
     paused(room)
-    waited_ms = STANDARD.eager_ms
+    waited_ms = STANDARD.lag_ms + STANDARD.eager_ms
     while not room.committed:
         room.silence(FRAME_MS)
         waited_ms += FRAME_MS
@@ -137,7 +137,7 @@ def test_the_encoder_hears_the_speech_and_not_the_pause(room: Room) -> None:
     room.speak(960)
     room.silence(STANDARD.eager_ms)
     (encode,) = room.of(do.Encode)
-    assert encode.last == (960 + STANDARD.tail_ms) * SAMPLES_PER_MS
+    assert encode.last == (960 - STANDARD.lag_ms + STANDARD.tail_ms) * SAMPLES_PER_MS
 
 
 def test_where_nothing_was_said_nobody_answers(room: Room) -> None:
