@@ -75,9 +75,11 @@ class FakeEncoder(encoder_pb2_grpc.EncoderServicer):
         number = len(samples) // STEP
         rows = np.full((1, WIDTH), number, "<f2")
         wanted = request.prosody != encoder_pb2.PROSODY_KIND_NONE
+        words = ("number", f" {number}")
         return encoder_pb2.EncodeResponse(
-            text=f"number {number}",
+            text="".join(words),
             language="en",
+            tokens=[encoder_pb2.Token(id=i, text=word, log_probability=-0.1) for i, word in enumerate(words)],
             prosody=encoder_pb2.Array(data=rows.tobytes(), shape=rows.shape) if wanted else None,
             stages=[encoder_pb2.Stage(name="queue", ms=0.01), encoder_pb2.Stage(name="encode", ms=0.02)],
             audio_seconds=len(samples) / 16_000,
