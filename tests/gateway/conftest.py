@@ -144,7 +144,7 @@ class FakeLlm:
         if len(asked["messages"]) > self.max_turns:
             message = "This model's maximum context length is 64 tokens. Please reduce the length of the messages."
             return JSONResponse({"error": {"message": message, "type": "BadRequestError", "code": 400}}, 400)
-        content = asked["messages"][-1]["content"]
+        content = asked["messages"][-1].get("content", "")  # a call of a function has none
         heard = isinstance(content, list)
         state = self.prosody_state or ("on" if heard else "off")
         text = content[-1]["text"] if isinstance(content, list) else content
