@@ -20,7 +20,10 @@ def _without_point(number: Any) -> Any:
     return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
-Integer = Annotated[int, BeforeValidator(_without_point)]  # JSON has one kind of number: 5.0 is 5
+# JSON has one kind of number: 5.0 is 5. Bounds stand before it, else the schema does not have them.
+_WHOLE = BeforeValidator(_without_point)
+Integer = Annotated[int, _WHOLE]
+Positive = Annotated[int, Field(ge=1), _WHOLE]
 
 # Sent on to the LLM service as they are, when given.
 PASSED_ON = (
@@ -45,7 +48,7 @@ class TextPart(_Wire):
 class InputAudio(_Wire):
     """A recording. Its format is told by its content; the name is OpenAI's."""
 
-    data: str = Field(min_length=1, description="The file in base64.")
+    data: str = Field(min_length=1, description="The file in base64.", json_schema_extra={"format": "byte"})
     format: AudioFormat = "wav"
 
 
@@ -63,10 +66,10 @@ def _as_parts(content: Any) -> Any:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
-Texts = Annotated[list[TextPart], BeforeValidator(_as_parts, json_schema_input_type=str | list[TextPart])]
-UserContent = Annotated[
-    list[UserPart], Field(min_length=1), BeforeValidator(_as_parts, json_schema_input_type=str | list[UserPart])
-]
+SomeTexts = Annotated[list[TextPart], Field(min_length=1)]
+SomeParts = Annotated[list[UserPart], Field(min_length=1)]
+Texts = Annotated[SomeTexts, BeforeValidator(_as_parts, json_schema_input_type=str | SomeTexts)]
+UserContent = Annotated[SomeParts, BeforeValidator(_as_parts, json_schema_input_type=str | SomeParts)]
 
 
 class _Message(_Wire):
@@ -145,9 +148,14 @@ def _as_list(stop: Any) -> Any:
     return [stop] if isinstance(stop, str) else stop
 
 
-Stops = Annotated[
-    list[str], Field(max_length=MAX_STOPS), BeforeValidator(_as_list, json_schema_input_type=str | list[str])
-]
+SomeStops = Annotated[list[str], Field(max_length=MAX_STOPS)]
+Stops = Annotated[SomeStops, BeforeValidator(_as_list, json_schema_input_type=str | SomeStops)]
+
+
+def _no_number(given: Any) -> Any:
+    if isinstance(given, int) and not isinstance(given, bool):  # 0 equals False
+        raise ValueError("input should be false")
+    return given
 
 
 class StreamOptions(_Wire):
@@ -170,13 +178,13 @@ class CompletionRequest(_Wire):
     prosody: Literal["on", "off"] = Field("on", description="Ours: whether the LLM hears the tone of the recordings.")
     stream: bool | None = Field(None, description="Answer as server-sent events.")
     stream_options: StreamOptions | None = None
-    max_completion_tokens: Integer | None = Field(None, ge=1, description="Longest answer, in tokens.")
-    max_tokens: Integer | None = Field(None, ge=1, description="The old name of max_completion_tokens.")
+    max_completion_tokens: Positive | None = Field(None, description="Longest answer, in tokens.")
+    max_tokens: Positive | None = Field(None, description="The old name of max_completion_tokens.")
     temperature: float | None = Field(None, ge=0, le=2, description="0 always takes the likeliest token.")
     top_p: float | None = Field(None, gt=0, le=1)
-    seed: Integer | None = Field(None, ge=-(2**63), lt=2**63)
+    seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1), _WHOLE] | None = None
     stop: Stops | None = None
-    n: Integer | None = Field(None, ge=1, le=1, description="One answer a request.")
+    n: Annotated[int, Field(ge=1, le=1), _WHOLE] | None = Field(None, description="One answer a request.")
     tools: list[FunctionTool] | None = Field(None, max_length=MAX_TOOLS)
     tool_choice: Literal["none", "auto", "required"] | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
@@ -186,13 +194,13 @@ class CompletionRequest(_Wire):
     logit_bias: dict[str, float] | None = None
     reasoning_effort: str | None = None
     modalities: list[Literal["text"]] | None = Field(None, description="Answers are text.")
-    logprobs: Literal[False] | None = Field(None, description="None are given.")
-    top_logprobs: Integer | None = Field(None, ge=0, le=0)
+    logprobs: Annotated[Literal[False], BeforeValidator(_no_number)] | None = Field(None, description="None are given.")
+    top_logprobs: Annotated[int, Field(ge=0, le=0), _WHOLE] | None = None
 
     top_k: Integer | None = Field(None, description="vLLM's.")
     min_p: float | None = Field(None, ge=0, le=1, description="vLLM's.")
     repetition_penalty: float | None = Field(None, gt=0, description="vLLM's.")
-    min_tokens: Integer | None = Field(None, ge=0, description="vLLM's.")
+    min_tokens: Annotated[int, Field(ge=0), _WHOLE] | None = Field(None, description="vLLM's.")
     ignore_eos: bool | None = Field(None, description="vLLM's.")
     chat_template_kwargs: dict[str, Any] | None = Field(None, description="vLLM's.")
 

@@ -1,9 +1,12 @@
-"""OpenAI's transcriptions: the fields of the form, and the answers."""
+"""OpenAI's transcriptions: the fields of the form, and the answers; and a stream in vLLM's words."""
 
+import time
+import uuid
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.contracts.chat import Usage
 from textpro.audio import ACCEPTED
 
 ResponseFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
@@ -33,6 +36,18 @@ class TranscriptionFields(BaseModel):
     chunking_strategy: Literal["auto"] | None = Field(
         None, description="Recordings are always cut where voice activity detection finds pauses."
     )
+    stream_include_usage: bool = Field(False, description="vLLM's: a stream in its words, and a last chunk of usage.")
+    stream_continuous_usage_stats: bool = Field(
+        False, description="vLLM's: a stream in its words, with the usage so far in every chunk."
+    )
+    max_completion_tokens: Annotated[
+        int | None, Field(ge=1, description="vLLM's, and without effect: the words are those that were said.")
+    ] = None
+
+    @property
+    def as_vllm(self) -> bool:
+        """Whether the stream is to be in vLLM's words."""
+        return self.stream_include_usage or self.stream_continuous_usage_stats
 
 
 class TranscriptionForm(TranscriptionFields):
@@ -96,3 +111,28 @@ class TextDone(BaseModel):
     type: Literal["transcript.text.done"] = "transcript.text.done"
     text: str
     usage: Duration
+
+
+class ChunkWriter:
+    """A stream as vLLM writes it: chunks like a chat completion's. usage: the tokens of the words so far."""
+
+    def __init__(self, model: str) -> None:
+        self._head: dict[str, Any] = {
+            "id": f"trsc-{uuid.uuid4().hex}",
+            "object": "transcription.chunk",
+            "created": int(time.time()),
+            "model": model,
+        }
+
+    def delta(self, text: str, usage: Usage | None) -> dict[str, Any]:
+        return self._chunk([{"delta": {"content": text}, "finish_reason": None}], usage)
+
+    def last(self, usage: Usage | None) -> dict[str, Any]:
+        return self._chunk([{"delta": {"content": ""}, "finish_reason": "stop"}], usage)
+
+    def usage(self, usage: Usage) -> dict[str, Any]:
+        """The chunk after the last one, for `stream_include_usage`."""
+        return self._chunk([], usage)
+
+    def _chunk(self, choices: list[dict[str, Any]], usage: Usage | None) -> dict[str, Any]:
+        return {**self._head, "choices": choices} | ({"usage": usage.model_dump()} if usage else {})

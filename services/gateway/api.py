@@ -16,6 +16,7 @@ from services.gateway.chat import Delta, Done, Event, Exchange, Parts, Transcrip
 from services.gateway.event_stream import EVENT_STREAM, LAST_WORDS_S, EventStream
 from services.gateway.intake import AUDIO, ChatFields, read_question
 from services.gateway.limits import Deadline
+from services.gateway.openapi import text_fields
 from services.gateway.timing import Stopwatch
 from services.runtime.http import while_connected
 from textpro.audio import ACCEPTED
@@ -38,9 +39,15 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
+SHOW, FORGET = "show_session", "forget_session"
+_LINKS = {
+    name: {"operationId": name, "parameters": {"session_id": "$response.body#/session_id"}} for name in (SHOW, FORGET)
+}
+
+
 def _chat_openapi() -> dict[str, Any]:
     """FastAPI can't see a body that is one of two kinds."""
-    fields = ChatFields.model_json_schema()["properties"]
+    fields = text_fields(ChatFields)
     binary = {"type": "string", "format": "binary", "description": f"A recording: {ACCEPTED}."}
     properties = {AUDIO: binary, **fields}
     form = {"type": "object", "required": [AUDIO], "properties": properties, "additionalProperties": False}
@@ -84,6 +91,7 @@ def chat_router(door: Doorkeeper) -> APIRouter:
                     "application/json": {"example": EXAMPLE_ANSWER},
                     EVENT_STREAM: {"example": _EXAMPLE_STREAM},
                 },
+                "links": _LINKS,
             },
             **ERRORS,
         },
@@ -107,7 +115,7 @@ def chat_router(door: Doorkeeper) -> APIRouter:
             first = await while_connected(request, _first(events))
             return TurnStream(first, events, held.pop_all(), deadline.later(LAST_WORDS_S))
 
-    @router.get("/v1/sessions/{session_id}", summary="Show a session", responses={404: ERRORS[404]})
+    @router.get("/v1/sessions/{session_id}", operation_id=SHOW, summary="Show a session", responses={404: ERRORS[404]})
     async def show(session_id: str, parts: Opened) -> SessionBody:
         """What was said and answered, without the vectors."""
         session = await parts.store.get(session_id)
@@ -125,7 +133,9 @@ def chat_router(door: Doorkeeper) -> APIRouter:
             session_id=session_id, instructions=session.instructions, turns=turns, expires_in_s=session.expires_in_s
         )
 
-    @router.delete("/v1/sessions/{session_id}", summary="Forget a session", responses={404: ERRORS[404]})
+    @router.delete(
+        "/v1/sessions/{session_id}", operation_id=FORGET, summary="Forget a session", responses={404: ERRORS[404]}
+    )
     async def forget(session_id: str, parts: Opened) -> DeletedBody:
         """Its text and its vectors are gone at once."""
         await parts.store.delete(session_id)

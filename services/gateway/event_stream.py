@@ -16,6 +16,7 @@ from textpro.errors import TextProError
 
 log = logging.getLogger(__name__)
 EVENT_STREAM = "text/event-stream"
+DONE = "data: [DONE]\n\n"  # the last event of a stream of chunks
 LAST_WORDS_S = 5.0  # after a turn's deadline: for the error event, and for a caller that reads slowly
 
 

@@ -15,14 +15,12 @@ from services.gateway.admission import Doorkeeper
 from services.gateway.api import ERRORS, Opened
 from services.gateway.completion import Asked, Completed, Event, Heard, complete
 from services.gateway.completion_intake import read_completion
-from services.gateway.event_stream import EVENT_STREAM, LAST_WORDS_S, EventStream, data_event
+from services.gateway.event_stream import DONE, EVENT_STREAM, LAST_WORDS_S, EventStream, data_event
 from services.gateway.limits import Deadline
 from services.gateway.llm_reply import Delta
 from services.gateway.openapi import json_body
 from services.gateway.timing import Stopwatch
 from services.runtime.http import while_connected
-
-END = "data: [DONE]\n\n"
 
 _EXAMPLE_STREAM = (
     'data: {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, '
@@ -30,7 +28,7 @@ _EXAMPLE_STREAM = (
     'data: {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": "Paris."}, '
     '"finish_reason": null}], "…": "…"}\n\n'
     'data: {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], '
-    '"textpro": {"prosody": "on", "…": "…"}, "…": "…"}\n\n' + END
+    '"textpro": {"prosody": "on", "…": "…"}, "…": "…"}\n\n' + DONE
 )
 
 
@@ -118,8 +116,8 @@ async def _chunks(
                 yield data_event(writer.last(event.finish_reason, event.extension))
                 if with_usage:
                     yield data_event(writer.usage(event.usage))
-    yield END
+    yield DONE
 
 
 def _failure(error: Exception) -> str:
-    return data_event(body(error)) + END
+    return data_event(body(error)) + DONE

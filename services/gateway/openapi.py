@@ -11,10 +11,15 @@ def json_body(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def form_body(model: type[BaseModel]) -> dict[str, Any]:
-    """The same as a form, whose fields are never null."""
+    """The same as a form."""
     schema = _schema(model)
-    schema["properties"] = {name: _without_null(field) for name, field in schema["properties"].items()}
+    schema["properties"] = text_fields(model)
     return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+
+
+def text_fields(model: type[BaseModel]) -> dict[str, Any]:
+    """The schemas of a model's fields where they are sent as text, in a form or a query: there none is null."""
+    return {name: _without_null(field) for name, field in _schema(model)["properties"].items()}
 
 
 def _schema(model: type[BaseModel]) -> dict[str, Any]:

@@ -41,7 +41,9 @@ def events(event: LiveEvent) -> Iterator[Event]:
             usage = {"type": "duration", "seconds": round(item.audio_ms / 1000, 3)}
             yield _transcription("completed", item.id, transcript=item.text, usage=usage)
         case told.NotTranscribed(item_id, error):
-            yield _transcription("failed", item_id, error=body(error)["error"])
+            # OpenAI's JavaScript SDK reads no null here.
+            known = {name: value for name, value in body(error)["error"].items() if value is not None}
+            yield _transcription("failed", item_id, error=known)
         case told.EagerBegun(item_id):
             yield {"type": "turn.eager", "item_id": item_id}
         case told.TurnResumed(item_id):

@@ -7,9 +7,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from pydantic import BaseModel
 
+from services.contracts.chat import Usage
 from services.contracts.errors import body
 from services.contracts.transcriptions import (
     EXAMPLE_TRANSCRIPTION,
+    ChunkWriter,
     Duration,
     Segment,
     TextDelta,
@@ -22,7 +24,7 @@ from services.contracts.transcriptions import (
 from services.gateway import transcription as told
 from services.gateway.admission import Doorkeeper
 from services.gateway.api import ERRORS, Opened
-from services.gateway.event_stream import EVENT_STREAM, LAST_WORDS_S, EventStream, data_event
+from services.gateway.event_stream import DONE, EVENT_STREAM, LAST_WORDS_S, EventStream, data_event
 from services.gateway.limits import Deadline
 from services.gateway.openapi import form_body
 from services.gateway.subtitles import srt, vtt
@@ -65,7 +67,8 @@ def transcription_router(door: Doorkeeper) -> APIRouter:
         """OpenAI's transcriptions. The recording is cut where nobody speaks; each utterance is a segment.
 
         With `stream=true` an utterance is sent as soon as it is known: `transcript.text.delta`, and at the end
-        `transcript.text.done`. What fails before the first of them has the status of its error.
+        `transcript.text.done`; or in vLLM's words for who asks with a field of vLLM's. What fails before the first
+        event has the status of its error.
         """
         deadline = Deadline.after(parts.settings.turn_timeout_s)
         async with AsyncExitStack() as held:
@@ -77,7 +80,11 @@ def transcription_router(door: Doorkeeper) -> APIRouter:
             if not fields.stream:
                 return await while_connected(request, _whole(events, fields))
             opened = await while_connected(request, _opened(events))
-            return EventStream(_deltas(opened, events), _failure, held.pop_all(), deadline.later(LAST_WORDS_S))
+            if fields.as_vllm:
+                lines, failure = _chunks(events, fields, parts.settings.model), _chunked_failure
+            else:
+                lines, failure = _deltas(opened, events), _failure
+            return EventStream(lines, failure, held.pop_all(), deadline.later(LAST_WORDS_S))
 
     return router
 
@@ -114,13 +121,34 @@ def _answer(segments: list[Segment], seconds: float, language: str, fields: Tran
 
 
 async def _deltas(opened: told.Opened, events: AsyncIterator[told.Event]) -> AsyncIterator[str]:
-    texts: list[str] = []
+    text = ""
+    async for delta, _ in _said(events):
+        text += delta
+        yield _line(TextDelta(delta=delta))
+    yield _line(TextDone(text=text, usage=Duration(seconds=opened.seconds)))
+
+
+async def _chunks(events: AsyncIterator[told.Event], fields: TranscriptionFields, model: str) -> AsyncIterator[str]:
+    """In vLLM's words."""
+    writer, usage = ChunkWriter(model), Usage()
+    so_far = usage if fields.stream_continuous_usage_stats else None
+    async for delta, n_tokens in _said(events):
+        usage.completion_tokens += n_tokens
+        usage.total_tokens += n_tokens
+        yield data_event(writer.delta(delta, so_far))
+    yield data_event(writer.last(so_far))
+    if fields.stream_include_usage:
+        yield data_event(writer.usage(usage))
+    yield DONE
+
+
+async def _said(events: AsyncIterator[told.Event]) -> AsyncIterator[tuple[str, int]]:
+    """The utterances' texts, to be joined as they are, and how many tokens each has."""
+    separator = ""
     async for event in events:
         if isinstance(event, told.Said):
-            delta = f" {event.segment.text}" if texts else event.segment.text
-            texts.append(delta)
-            yield _line(TextDelta(delta=delta))
-    yield _line(TextDone(text="".join(texts), usage=Duration(seconds=opened.seconds)))
+            yield separator + event.segment.text, len(event.segment.tokens)
+            separator = " "
 
 
 def _line(event: BaseModel) -> str:
@@ -129,3 +157,7 @@ def _line(event: BaseModel) -> str:
 
 def _failure(error: Exception) -> str:
     return data_event(body(error))
+
+
+def _chunked_failure(error: Exception) -> str:
+    return _failure(error) + DONE

@@ -34,6 +34,9 @@ async def read_transcription(request: Request, settings: GatewaySettings) -> tup
     if fields.stream and fields.response_format in TIMED:
         message = f"a stream has no times; response_format is {fields.response_format!r}, expected json or text"
         raise BadRequest(message, param="stream")
+    if fields.as_vllm and not fields.stream:
+        name = "stream_include_usage" if fields.stream_include_usage else "stream_continuous_usage_stats"
+        raise BadRequest(f"{name} needs stream=true", param=name)
     if fields.timestamp_granularities and fields.response_format != "verbose_json":
         name = "timestamp_granularities[]"
         raise BadRequest(f"{name} needs response_format=verbose_json", param=name)

@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.contracts.errors import Cancelled, PayloadTooLarge, body, headers, outcome
@@ -24,6 +25,7 @@ from textpro.errors import TextProError
 
 T = TypeVar("T")
 REQUEST_ID_HEADER = "x-request-id"
+FILES = {"GET", "HEAD"}  # methods of what is no route
 
 
 def install_errors(app: FastAPI) -> None:
@@ -52,10 +54,18 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     if status == 404:
         return _shaped(404, f"{request.url.path} does not exist", code="not_found", extra=extra)
     if status == 405:
-        allowed = extra.get("Allow") or extra.get("allow") or "another method"
+        allowed = ", ".join(sorted(_methods(request) or FILES))
         message = f"{request.method} is not allowed on {request.url.path}; allowed: {allowed}"
-        return _shaped(405, message, code="method_not_allowed", extra=extra)
+        return _shaped(405, message, code="method_not_allowed", extra={"Allow": allowed})
     return _shaped(status, str(getattr(error, "detail", error)), code=None, extra=extra)
+
+
+def _methods(request: Request) -> set[str]:
+    """Of all routes of the path; Starlette itself tells those of the first one alone."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    return {
+        method for route in routes if route.matches(request.scope)[0] is Match.PARTIAL for method in route.methods or ()
+    }
 
 
 def _shaped(

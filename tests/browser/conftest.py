@@ -114,20 +114,30 @@ def sentence(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
-async def chromium(sentence: Path) -> AsyncIterator[Any]:
+@asynccontextmanager
+async def chromium_hearing(sound: str) -> AsyncIterator[Any]:
+    """A browser whose microphone is a WAV file, from its beginning each time it is opened.
+
+    sound: its path; it is repeated, but with `%noloop` behind it is played once.
+    """
     from playwright.async_api import async_playwright
 
     arguments = [
         "--no-sandbox",  # it does not start as root with one
         "--use-fake-device-for-media-stream",
         "--use-fake-ui-for-media-stream",
-        f"--use-file-for-fake-audio-capture={sentence}",
+        f"--use-file-for-fake-audio-capture={sound}",
     ]
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield browser
         await browser.close()
+
+
+@pytest.fixture(scope="session")
+async def chromium(sentence: Path) -> AsyncIterator[Any]:
+    async with chromium_hearing(str(sentence)) as browser:
+        yield browser
 
 
 @pytest.fixture

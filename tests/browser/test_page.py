@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser.balancer import balancer
 from tests.gateway.conftest import PATIENCE_S, House, free_port, hum, wav_of
 
 pytestmark = pytest.mark.anyio
@@ -144,29 +145,55 @@ async def gateway(port: int, house: House, **settings: str) -> AsyncIterator[str
         await process.communicate()
 
 
-@pytest.mark.parametrize("with_redis", [True, False], ids=["redis", "alone"])
-async def test_the_page_outlives_the_gateway(
-    house: Callable[..., Any], visit: Any, redis_url: str, with_redis: bool
+def forget_the_loss(visitor: Any) -> None:
+    """Takes what a browser says itself of a connection that breaks off out of the visitor's troubles."""
+    lost = ("ERR_CONNECTION", "ERR_EMPTY_RESPONSE", "/v1/realtime?resume_token=")
+    visitor.troubles[:] = [text for text in visitor.troubles if not any(part in text for part in lost)]
+
+
+async def test_the_page_goes_on_at_the_next_gateway_with_all_that_was_said(
+    house: Callable[..., Any], visit: Any, redis_url: str
 ) -> None:
-    port, settings = free_port(), {"REDIS_URL": redis_url} if with_redis else {}
+    ports = free_port(), free_port()
+    async with house() as here, AsyncExitStack() as lives, balancer(*ports) as address:
+        first = await lives.enter_async_context(AsyncExitStack())
+        for stack, port in ((first, ports[0]), (lives, ports[1])):
+            await stack.enter_async_context(gateway(port, here, REDIS_URL=redis_url))
+        async with visit(address) as visitor:
+            await visitor.type("Before")
+            await visitor.sees(".answer .words", "You said: Before.")
+            here.llm.gate.clear()
+            await visitor.type("Meanwhile")
+            await visitor.sees(".answer[data-status=streaming] .words", "You said:")
+            await first.aclose()
+            here.llm.gate.set()
+            await visitor.sees(".answer .words", "You said: Meanwhile.")
+            await visitor.type("After")
+            await visitor.sees(".answer[data-status=completed] .words", "You said: After.")
+            whole = await visitor.page.locator(".answer[data-status=completed] .words").all_inner_texts()
+            assert whole == ["You said: Before.", "You said: Meanwhile.", "You said: After."]
+            assert len(here.llm.requests[-1]["messages"]) == 5
+            forget_the_loss(visitor)
+
+
+async def test_the_page_outlives_a_gateway_that_is_alone(house: Callable[..., Any], visit: Any) -> None:
+    port = free_port()
     async with house() as here, AsyncExitStack() as visiting:
-        async with gateway(port, here, **settings) as address:
+        async with gateway(port, here) as address:
             visitor = await visiting.enter_async_context(visit(address))
             await visitor.type("Before")
             await visitor.sees(".answer .words", "You said: Before.")
         await visitor.is_doing("Reconnecting")
         await visitor.type("Meanwhile")
-        async with gateway(port, here, **settings):
+        async with gateway(port, here):
             await visitor.sees(".answer .words", "You said: Meanwhile.")
-            if not with_redis:
-                await visitor.sees("#notices", "begun anew")
+            await visitor.sees("#notices", "begun anew")
             await visitor.type("After")
             await visitor.sees(".answer .words", "You said: After.")
             remembered = len(here.llm.requests[-1]["messages"])
-        assert remembered == (5 if with_redis else 3)
+        assert remembered == 3
         assert await visitor.answers() == ["You said: Before.", "You said: Meanwhile.", "You said: After."]
-        lost = ("ERR_CONNECTION", "/v1/realtime?resume_token=")
-        visitor.troubles[:] = [text for text in visitor.troubles if not any(part in text for part in lost)]
+        forget_the_loss(visitor)
 
 
 class SpeakingServer:

@@ -75,9 +75,11 @@ class FakeEncoder(encoder_pb2_grpc.EncoderServicer):
         number = len(samples) // STEP
         rows = np.full((1, WIDTH), number, "<f2")
         wanted = request.prosody != encoder_pb2.PROSODY_KIND_NONE
+        words = ("number", f" {number}")
         return encoder_pb2.EncodeResponse(
-            text=f"number {number}",
+            text="".join(words),
             language="en",
+            tokens=[encoder_pb2.Token(id=i, text=word, log_probability=-0.1) for i, word in enumerate(words)],
             prosody=encoder_pb2.Array(data=rows.tobytes(), shape=rows.shape) if wanted else None,
             stages=[encoder_pb2.Stage(name="queue", ms=0.01), encoder_pb2.Stage(name="encode", ms=0.02)],
             audio_seconds=len(samples) / 16_000,
@@ -142,7 +144,7 @@ class FakeLlm:
         if len(asked["messages"]) > self.max_turns:
             message = "This model's maximum context length is 64 tokens. Please reduce the length of the messages."
             return JSONResponse({"error": {"message": message, "type": "BadRequestError", "code": 400}}, 400)
-        content = asked["messages"][-1]["content"]
+        content = asked["messages"][-1].get("content", "")  # a call of a function has none
         heard = isinstance(content, list)
         state = self.prosody_state or ("on" if heard else "off")
         text = content[-1]["text"] if isinstance(content, list) else content

@@ -415,28 +415,3 @@ async def test_the_documentation_describes_the_request_without_references_that_l
     assert "$ref" not in json.dumps(schema)
     assert {"messages", "prosody", "tools", "stream_options"} <= schema["properties"].keys()
     assert {"400", "404", "413", "429", "503", "504"} <= described["responses"].keys()
-
-
-@pytest.mark.vllm
-async def test_vllms_benchmark_measures_it_with_a_text_and_with_a_recording(served) -> None:
-    import aiohttp
-    from vllm.benchmarks.lib import endpoint_request_func as vllm
-
-    async with served() as (here, _), aiohttp.ClientSession() as session:
-        for content in (None, spoken(70)):
-            request = vllm.RequestFuncInput(
-                prompt="Hello",
-                api_url=f"{here.http.base_url}{PATH}",
-                prompt_len=3,
-                output_len=8,
-                model="textpro",
-                multi_modal_content=content,
-                ignore_eos=True,
-                extra_body={"temperature": 0.0, "top_p": 1.0, "top_k": -1, "repetition_penalty": 1.0},
-            )
-            measured = await vllm.async_request_openai_chat_completions(request, session)
-            assert measured.success, measured.error
-            assert measured.generated_text.startswith("You said: ")
-            assert (measured.prompt_len, measured.output_tokens) == (20, 5)
-            assert measured.ttft > 0
-    assert [len(request.pcm16) for request in here.encoder.requests] == [70 * 320]

@@ -21,6 +21,7 @@ from tests.gateway.test_openai_api import openai_client
 pytestmark = pytest.mark.anyio
 PATH = "/v1/audio/transcriptions"
 WINDOW_S = 0.032
+N_TOKENS = 2  # of what the fake encoder hears
 
 
 def quiet(seconds: float) -> np.ndarray:
@@ -111,6 +112,30 @@ async def test_a_stream_is_a_delta_an_utterance_and_the_whole(served) -> None:
     assert done.usage.seconds == 6.5
 
 
+def chunks_of(stream: str) -> list[dict[str, Any]]:
+    """A stream's data, without the `[DONE]` that it ends with."""
+    *lines, end = stream.strip().split("\n\n")
+    assert end == "data: [DONE]"
+    return [json.loads(line.removeprefix("data: ")) for line in lines]
+
+
+async def test_who_asks_in_vllm_s_words_is_answered_in_them(served) -> None:
+    fields = {"stream": "True", "stream_include_usage": "True", "max_completion_tokens": "64"}
+    async with served() as (here, client):
+        chunks = chunks_of((await post(here, **fields)).text)
+        counted = chunks_of((await post(here, **fields, stream_continuous_usage_stats="True")).text)
+        silent = chunks_of((await post(here, wav_of(quiet(3)), **fields)).text)
+        text = (await transcribe(client, TWO)).text
+    *said, usage = chunks
+    assert {chunk["object"] for chunk in chunks} == {"transcription.chunk"}
+    assert "".join(chunk["choices"][0]["delta"]["content"] for chunk in said) == text
+    assert [chunk["choices"][0]["finish_reason"] for chunk in said] == [None, None, "stop"]
+    assert [chunk["choices"][0]["finish_reason"] for chunk in silent[:-1]] == ["stop"]
+    assert (usage["choices"], usage["usage"]["total_tokens"]) == ([], 2 * N_TOKENS)
+    assert not any("usage" in chunk for chunk in said)
+    assert [chunk["usage"]["completion_tokens"] for chunk in counted] == [N_TOKENS, *[2 * N_TOKENS] * 3]
+
+
 @pytest.mark.parametrize("silent", [wav_of(quiet(3)), wav_of(quiet(0.1))])
 async def test_silence_has_no_words_and_troubles_no_encoder(served, silent: bytes) -> None:
     async with served() as (here, client):
@@ -155,7 +180,9 @@ async def test_a_recording_may_be_longer_than_a_turn_but_not_than_its_own_bound(
     [
         ({"prompt": "Be precise."}, "prompt", "not supported"),
         ({"include[]": "logprobs"}, "include[]", "not supported"),
-        ({"max_completion_tokens": "5"}, "max_completion_tokens", "not supported"),
+        ({"max_completion_tokens": "0"}, "max_completion_tokens", "0"),
+        ({"stream_include_usage": "true"}, "stream_include_usage", "stream=true"),
+        ({"stream_continuous_usage_stats": "true"}, "stream_continuous_usage_stats", "stream=true"),
         ({"temperature": "0.5"}, "temperature", "0.5"),
         ({"language": "English"}, "language", "English"),
         ({"response_format": "diarized_json"}, "response_format", "diarized_json"),
@@ -208,7 +235,9 @@ async def test_an_encoder_that_is_full_or_lost_is_told(served) -> None:
         with pytest.raises(APIError, match="the encoder is not available"):
             async for _ in await transcribe(client, TWO, stream=True):
                 pass
+        (told,) = chunks_of((await post(here, stream="true", stream_include_usage="true")).text)
     assert (whole.status_code, whole.headers["retry-after"]) == (429, "7")
+    assert told["error"]["code"] == "unavailable"
 
 
 async def test_utterances_are_encoded_side_by_side(served) -> None:

@@ -31,10 +31,13 @@ def recording(name: str) -> bytes:
     return Converter(HEARD, PCM_24).convert(np.concatenate([samples, quiet]).tobytes())
 
 
-async def spoken(connection: Any, sound: bytes) -> list[Any]:
-    """The events of a turn."""
+async def send(connection: Any, sound: bytes) -> None:
     for start in range(0, len(sound), CHUNK):
         await connection.input_audio_buffer.append(audio=base64.b64encode(sound[start : start + CHUNK]).decode())
+
+
+async def turn(connection: Any) -> list[Any]:
+    """Its events."""
     seen: list[Any] = []
     async with asyncio.timeout(PATIENCE_S):
         async for event in connection:
@@ -50,11 +53,31 @@ async def test_a_stock_client_holds_a_spoken_conversation(stack: Stack, detectio
     session = {"type": "realtime", "audio": {"input": {"turn_detection": {"type": detection}}}, "temperature": 0}
     async with client.realtime.connect(model="textpro") as connection:
         await connection.session.update(session=session)
-        turns = [await spoken(connection, recording(name)) for name in ("sum.wav", "capital.wav")]
+        turns = []
+        for name in ("sum.wav", "capital.wav"):
+            await send(connection, recording(name))
+            turns.append(await turn(connection))
     for seen, words in zip(turns, ("two", "paris"), strict=True):
         assert words in "".join(event.delta for event in seen if event.type == "response.output_text.delta").lower()
         assert seen[-1].response.status == "completed"
         assert seen[-1].response.prosody == "on"
+
+
+async def test_a_stock_client_says_itself_when_it_has_spoken(stack: Stack) -> None:
+    client = AsyncOpenAI(api_key="none", base_url=f"{stack.client.base_url}/v1", max_retries=0)
+    session = {"type": "realtime", "audio": {"input": {"turn_detection": None}}, "temperature": 0}
+    async with client.realtime.connect(model="textpro") as connection:
+        await connection.session.update(session=session)
+        await send(connection, recording("capital.wav"))
+        await connection.input_audio_buffer.commit()
+        await connection.response.create()
+        seen = await turn(connection)
+    kinds = [event.type for event in seen]
+    assert "input_audio_buffer.speech_started" not in kinds
+    assert kinds.count("input_audio_buffer.committed") == kinds.count("response.created") == 1
+    (transcript,) = [event.transcript for event in seen if event.type.endswith("transcription.completed")]
+    assert "capital of France" in transcript
+    assert "Paris" in seen[-1].response.output[0].content[0].text
 
 
 @pytest.mark.parametrize("tone", TONES, ids=lambda tone: tone.label)
@@ -62,7 +85,8 @@ async def test_the_tone_is_heard_in_a_live_turn_too(stack: Stack, tone: Tone) ->
     client = AsyncOpenAI(api_key="none", base_url=f"{stack.client.base_url}/v1", max_retries=0)
     async with client.realtime.connect(model="textpro") as connection:
         await connection.session.update(session={"type": "realtime", "temperature": 0})
-        seen = await spoken(connection, recording(tone.file))
+        await send(connection, recording(tone.file))
+        seen = await turn(connection)
     (transcript,) = [event.transcript for event in seen if event.type.endswith("transcription.completed")]
-    turn = {"transcript": transcript, "reply": seen[-1].response.output[0].content[0].text}
-    assert tone_complaints(tone, turn) == []
+    said = {"transcript": transcript, "reply": seen[-1].response.output[0].content[0].text}
+    assert tone_complaints(tone, said) == []

@@ -39,6 +39,10 @@ def app() -> FastAPI:
     async def number(n: Annotated[int, Query(ge=1)]) -> int:
         return n
 
+    @app.put("/number")
+    async def change(n: Annotated[int, Query(ge=1)]) -> int:
+        return n
+
     @app.get("/full")
     async def full() -> None:
         raise Overloaded("no room", retry_after_s=2.4)
@@ -88,8 +92,10 @@ async def test_a_full_house_says_when_to_come_back(client) -> None:
     assert (await client.get("/full")).headers["retry-after"] == "2"
 
 
-async def test_a_wrong_method_is_told_the_right_one(client) -> None:
-    assert (await client.delete("/number")).headers["allow"] == "GET"
+async def test_a_wrong_method_is_told_all_right_ones(client) -> None:
+    answer = await client.delete("/number")
+    assert answer.headers["allow"] == "GET, PUT"
+    assert "GET, PUT" in answer.json()["error"]["message"]
 
 
 async def test_an_unsafe_request_id_is_replaced(client) -> None:
