@@ -108,7 +108,7 @@ def test_a_missing_espeak_library_is_named_with_its_remedy() -> None:
 
 
 def test_a_missing_flite_is_named_with_its_remedy() -> None:
-    with pytest.raises(SynthesisError, match="apt-get install espeak-ng"):
+    with pytest.raises(SynthesisError, match="apt-get install espeak-ng flite"):
         Flite("no-such-program").speak("Hello.", voice_of("flite"), NEUTRAL)
 
 
