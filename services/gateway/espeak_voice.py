@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from services.gateway.formats import Format
-from textpro.espeak import espeak
+from textpro.espeak import Espeak, espeak
 
 RATE_WPM = 165
 STANDARD = "gmw/en-US"
@@ -20,10 +20,16 @@ class EspeakVoice:
     """
 
     def __init__(self, name: str = "") -> None:
-        self._name, self._espeak = name or STANDARD, espeak()
+        self._name, self._espeak = name or STANDARD, self.check(name)
         self.format = Format("pcm", self._espeak.rate)
-        self._espeak.say("", self._name)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="espeak")
+
+    @staticmethod
+    def check(name: str) -> Espeak:
+        """Raises SynthesisError as above."""
+        library = espeak()
+        library.say("", name or STANDARD)
+        return library
 
     async def speak(self, text: str, speed: float = 1.0) -> AsyncGenerator[bytes, None]:
         """See Voice.speak; all of the sentence at once."""

@@ -74,7 +74,12 @@ class LiveSession:
     @property
     def is_answering(self) -> bool:
         """Whether an answer is being shown, or still played."""
-        return self._machine.is_answering or self._machine.is_playing(self._scene.now_s())
+        return self._machine.is_answering or self.is_playing
+
+    @property
+    def is_playing(self) -> bool:
+        """Whether the client has not played all of the answers' sound that it was sent."""
+        return self._machine.is_playing(self._scene.now_s())
 
     @property
     def n_samples(self) -> int:

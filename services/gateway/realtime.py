@@ -85,7 +85,7 @@ class RealtimeSession(LivePeer):
             case wire.SessionUpdate(session=change):
                 self._configure(change)
             case wire.OutputClear():
-                if live.is_answering:
+                if live.is_playing:
                     live.cancel(event_id)
                 self._send({"type": "output_audio_buffer.cleared", "response_id": None})
             case _:

@@ -152,7 +152,7 @@ class GatewaySettings(ServiceSettings):
     @classmethod
     def _is_there(cls, url: str | None, info: ValidationInfo) -> str | None:
         if url is None and info.data.get("speech") == "openai":
-            raise ValueError("TEXTPRO_SPEECH=openai needs the address of its server")
+            raise ValueError("the server that TEXTPRO_SPEECH=openai means has to be named")
         return url
 
     @field_validator("redis_url")

@@ -4,6 +4,9 @@ espeak-ng."""
 import asyncio
 import base64
 import json
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -13,6 +16,8 @@ from openai import AsyncOpenAI
 from openai.resources.realtime.realtime import AsyncRealtimeConnection
 from websockets.asyncio.client import ClientConnection, connect
 
+from services.gateway.settings import GatewaySettings
+from services.runtime.settings import SettingsError
 from tests.gateway.conftest import PATIENCE_S, House, hum
 from tests.gateway.speech_server import MS_PER_LETTER, SpeechServer, speech_server
 
@@ -206,6 +211,39 @@ async def test_espeak_ng_speaks_in_the_gateway_itself(spoken: Callable[..., Any]
         await typed(line, "One. Two")
         seen = await until(line, "done")
     assert 500 < sound_ms(seen) < 5000
+
+
+@pytest.mark.parametrize("with_redis", [False, True])
+async def test_who_comes_back_hears_the_rest_and_nothing_twice(
+    aloud: Callable[..., Any], redis_url: str, with_redis: bool
+) -> None:
+    async with aloud(speech_lead_s=30, redis_url=redis_url if with_redis else None) as house:
+        async with called(house) as line:
+            token = (await until(line, "ready"))[0]["resume_token"]
+            await typed(line, "a very long story " * 3)
+            seen = await until(line, "sound")
+            line.transport.abort()
+        read = 1 + len(seen)  # sound counts among the messages
+        async with called(house, f"resume_token={token}&last_event_seq={read}") as line:
+            rest = await until(line, "done")
+            if "ready" not in kinds(rest):  # it comes behind what was missed
+                await until(line, "ready")
+    letters = len("You said: " + "a very long story " * 3)
+    assert sound_ms([*seen, *rest]) == pytest.approx(letters * MS_PER_LETTER, abs=60)
+
+
+def test_a_gateway_whose_voice_is_not_there_does_not_start() -> None:
+    wishes = {"TEXTPRO_SPEECH": "espeak-ng", "TEXTPRO_SPEECH_VOICE": "nobody", "TEXTPRO_PORT": "0"}
+    command = [sys.executable, "-m", "services.gateway"]
+    ended = subprocess.run(command, env=os.environ | wishes, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert ended.returncode == 1
+    assert "no voice 'nobody'" in ended.stderr + ended.stdout
+
+
+def test_a_speech_server_has_to_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEXTPRO_SPEECH", "openai")
+    with pytest.raises(SettingsError, match="TEXTPRO_SPEECH_URL"):
+        GatewaySettings.load()
 
 
 # ------------------------------------------------------------------------------------------------------- /v1/realtime
