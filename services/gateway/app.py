@@ -79,7 +79,7 @@ def create_app(
             )
             opened.callback(parts.hearing.close)
             journal = _journal(redis, settings)
-            app.state.parts, app.state.voice = parts, VoiceModel()
+            app.state.parts, app.state.vad = parts, VoiceModel()
             async with _probed(parts, readiness), Calls(settings, journal).open() as app.state.calls:
                 yield
 

@@ -185,7 +185,7 @@ class Answers:
         answer.response.output.append(item)
         answer.item = None
         self._scene.emit(tell.OutputDone(answer.response, item, before))
-        if item.spoken:
+        if answer.speech is not None and not answer.speech.has_failed:
             playing = {each: given for each, given in self._ended.items() if self._playback.is_playing(each, now_s)}
             self._ended = {**playing, item.id: answer.response}
 

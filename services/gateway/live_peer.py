@@ -2,6 +2,7 @@
 
 import asyncio
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any
 
 from services.gateway import live_events as tell
@@ -19,25 +20,29 @@ from services.gateway.vad import VoiceModel
 from textpro.errors import TextProError
 
 
+@dataclass(frozen=True)
+class Opening:
+    """What a live session begins with. token: the client may come back with it. left: what another gateway had."""
+
+    token: str
+    parts: Parts
+    model: VoiceModel
+    outbox: Outbox
+    tasks: asyncio.TaskGroup
+    settings: TurnSettings
+    left: State | None = None
+
+
 class LivePeer(ABC):
     """One client's: what comes over the wire is done in order, what happens goes into the outbox."""
 
-    def __init__(
-        self,
-        token: str,
-        parts: Parts,
-        model: VoiceModel,
-        outbox: Outbox,
-        tasks: asyncio.TaskGroup,
-        settings: TurnSettings,
-        left: State | None = None,
-    ) -> None:
-        """token: with it the client may come back. left: what another gateway had of this session."""
+    def __init__(self, opening: Opening) -> None:
+        left = opening.left
         self._facts: dict[str, Any] = left.facts if left else {}
-        self._token, self._outbox = token, outbox
+        self._token, self._outbox = opening.token, opening.outbox
         self._id: str = self._facts.get("session_id") or new_session_id()
         live = LeftBehind.from_json(self._facts["live"], left.items) if left else None
-        self._live = LiveSession(parts, model, self._emit, tasks, settings, live)
+        self._live = LiveSession(opening.parts, opening.model, self._emit, opening.tasks, opening.settings, live)
         self._ear = Ear(self._live, HEARD, self._facts.get("input_bytes", 0))
 
     def state(self) -> State:

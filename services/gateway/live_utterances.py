@@ -1,6 +1,7 @@
 """What is said in a live session: it goes to the encoder, and becomes items of the conversation."""
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -115,7 +116,7 @@ class Utterances:
                 scene.emit(tell.Transcribed(item))
             scene.emit(tell.ItemDone(item, before))
 
-    def _start(self, take: int, run: Any) -> None:
+    def _start(self, take: int, run: Coroutine[Any, Any, None]) -> None:
         self._encoding[take] = self._scene.tasks.create_task(run, name=f"encode {take}")
 
     async def _encode(self, take: int, pcm16: bytes) -> None:

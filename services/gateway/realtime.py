@@ -1,6 +1,5 @@
 """`WS /v1/realtime`: a live session for clients of OpenAI's Realtime API."""
 
-import asyncio
 import base64
 import binascii
 from typing import Any
@@ -10,38 +9,24 @@ from pydantic import ValidationError
 from services.contracts import realtime as wire
 from services.contracts.errors import BadRequest
 from services.gateway import live_events as tell
-from services.gateway.chat import Parts
 from services.gateway.conversation import Item
 from services.gateway.formats import G711_RATE, HEARD, Converter, Format
-from services.gateway.journal import State
 from services.gateway.live_events import LiveEvent
-from services.gateway.live_peer import LivePeer
+from services.gateway.live_peer import LivePeer, Opening
 from services.gateway.messages import invalid, json_object
-from services.gateway.outbox import Outbox
 from services.gateway.realtime_events import Event, events, session, truncated
 from services.gateway.session import new_item_id
-from services.gateway.turn_settings import TurnSettings
-from services.gateway.vad import VoiceModel
 from textpro.errors import TextProError
 
 
 class RealtimeSession(LivePeer):
     """One connection's."""
 
-    def __init__(
-        self,
-        token: str,
-        parts: Parts,
-        model: VoiceModel,
-        outbox: Outbox,
-        tasks: asyncio.TaskGroup,
-        settings: TurnSettings,
-        left: State | None = None,
-    ) -> None:
-        super().__init__(token, parts, model, outbox, tasks, settings, left)
+    def __init__(self, opening: Opening) -> None:
+        super().__init__(opening)
         self._ear.change(self._input)
         self._live.speak_in(self._output)
-        if left is None:
+        if opening.left is None:
             self._send({"type": "session.created", "session": self._shown()})
 
     async def receive(self, message: str | bytes) -> None:

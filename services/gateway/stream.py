@@ -2,7 +2,6 @@
 Where speech is on, an answer's sound leaves as binary messages, PCM16, between its first `delta` and its `done`.
 """
 
-import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -12,39 +11,25 @@ from services.contracts import stream as wire
 from services.contracts.errors import BadRequest
 from services.contracts.realtime import ResponseWishes
 from services.gateway import live_events as tell
-from services.gateway.chat import Parts
 from services.gateway.conversation import Item
 from services.gateway.journal import State
 from services.gateway.live_events import LiveEvent
-from services.gateway.live_peer import LivePeer
+from services.gateway.live_peer import LivePeer, Opening
 from services.gateway.messages import invalid, json_object
-from services.gateway.outbox import Outbox
 from services.gateway.session import new_item_id
 from services.gateway.stream_events import Event, events
 from services.gateway.stream_options import configuration, input_format, output_format, stream_options
-from services.gateway.turn_settings import TurnSettings
-from services.gateway.vad import VoiceModel
 from textpro.errors import TextProError
 
 
 class StreamSession(LivePeer):
     """One connection's."""
 
-    def __init__(
-        self,
-        token: str,
-        parts: Parts,
-        model: VoiceModel,
-        outbox: Outbox,
-        tasks: asyncio.TaskGroup,
-        settings: TurnSettings,
-        options: wire.StreamOptions,
-        left: State | None = None,
-    ) -> None:
-        super().__init__(token, parts, model, outbox, tasks, settings, left)
-        self._settings, self._tasks = parts.settings, tasks
-        self._is_new, self._is_stopped = left is None, False
-        if left is None:
+    def __init__(self, opening: Opening, options: wire.StreamOptions) -> None:
+        super().__init__(opening)
+        self._settings, self._tasks = opening.parts.settings, opening.tasks
+        self._is_new, self._is_stopped = opening.left is None, False
+        if opening.left is None:
             self._begin(options)
         else:
             self._use(wire.StreamOptions.model_validate(self._facts["options"]))

@@ -24,7 +24,7 @@ def stream_options(
         message = f"rate is {options.rate}; {options.coding} has {G711_RATE} samples a second"
         raise BadRequest(message, param="rate")
     if options.speech == "on" and settings.speech == "off":
-        message = "answers are text here: the gateway has no voice (TEXTPRO_SPEECH)"
+        message = "speech is on, and the gateway has no voice (TEXTPRO_SPEECH)"
         raise BadRequest(message, param="speech", code="no_voice")
     if options.pause_ms is not None and options.detection != "fixed":
         raise BadRequest("pause_ms is of use with detection=fixed alone", param="pause_ms")
