@@ -269,6 +269,7 @@ class Answers:
             show,
             speed=scene.config.audio.output.speed,
             lead_s=parts.settings.speech_lead_s,
+            max_held_s=parts.settings.speech_held_s,
             max_characters=parts.settings.speech_sentence,
             metrics=parts.metrics,
         )

@@ -59,6 +59,9 @@ class GatewaySettings(ServiceSettings):
     speech_lead_s: float = Field(default=2.0, ge=0.2, le=30)
     """How far ahead of its being played an answer's sound is sent, in seconds."""
 
+    speech_held_s: float = Field(default=10.0, ge=0, le=600)
+    """Sound of an answer that is made and waits to be sent, from which on its voice waits, in seconds."""
+
     instructions: str = Field(default="", max_length=8000)
     """System prompt of sessions that bring none of their own."""
 

@@ -232,6 +232,25 @@ async def test_who_comes_back_hears_the_rest_and_nothing_twice(
     assert sound_ms([*seen, *rest]) == pytest.approx(letters * MS_PER_LETTER, abs=60)
 
 
+async def test_another_gateway_gives_a_spoken_answer_anew(
+    aloud: Callable[..., Any], server: SpeechServer, redis_url: str
+) -> None:
+    server.ends = False
+    async with aloud(redis_url=redis_url) as first, aloud(redis_url=redis_url) as second:
+        async with called(first) as line:
+            token = (await until(line, "ready"))[0]["resume_token"]
+            await typed(line, "Hello")
+            seen = await until(line, "sound")
+            line.transport.abort()
+        server.ends = True
+        async with called(second, f"resume_token={token}&last_event_seq={1 + len(seen)}") as line:
+            broken = (await until(line, "done"))[-1]
+            again = await until(line, "done")
+    assert (broken["status"], broken["reason"]) == ("failed", "lost")
+    assert (again[-1]["status"], again[-1]["reply"]) == ("completed", "You said: Hello.")
+    assert sound_ms(again) == pytest.approx(len("You said: Hello.") * MS_PER_LETTER, abs=1)
+
+
 def test_a_gateway_whose_voice_is_not_there_does_not_start() -> None:
     wishes = {"TEXTPRO_SPEECH": "espeak-ng", "TEXTPRO_SPEECH_VOICE": "nobody", "TEXTPRO_PORT": "0"}
     command = [sys.executable, "-m", "services.gateway"]
