@@ -21,5 +21,9 @@ class ProsodyError(TextProError):
     """A prosody vector has the wrong shape, type or count, or holds values that are not finite."""
 
 
+class SynthesisError(TextProError):
+    """A speech engine is missing, or cannot speak as asked."""
+
+
 class TrainingError(TextProError):
     """A training run can't start or go on: no clips, a checkpoint of another model, a loss that is not finite."""

@@ -14,7 +14,7 @@ STATES = {
     "speech_stopped": "understanding",
     "done": "listening",
 }
-MOMENTS = ("prefill", "first_token", "total")  # in timing_ms, and no stages
+MOMENTS = ("prefill", "first_token", "first_audio", "total")  # in timing_ms, and no stages
 CLEAR_LINE = "\r\x1b[2K"
 
 

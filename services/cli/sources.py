@@ -17,8 +17,8 @@ RATES = (16_000, 48_000, 24_000, 8_000)  # that the gateway takes, the best firs
 MAX_WAITING = 250  # frames of a microphone: 5 s
 
 
-class MicrophoneError(TextProError):
-    """There is no microphone that could be used."""
+class SoundCardError(TextProError):
+    """There is no microphone, or no loudspeaker, that could be used."""
 
 
 class Source(Protocol):
@@ -56,12 +56,12 @@ class Recording:
 
 
 class Microphone:
-    """A microphone of this machine, by its name or number; None: the usual one. Raises MicrophoneError."""
+    """A microphone of this machine, by its name or number; None: the usual one. Raises SoundCardError."""
 
     name = "the microphone"
 
     def __init__(self, device: str | None = None) -> None:
-        self._sounddevice = _installed()
+        self._sounddevice = sounddevice()
         self._device = int(device) if device is not None and device.isdecimal() else device
         self.rate = self._usable_rate()
 
@@ -84,7 +84,7 @@ class Microphone:
                 while True:
                     yield await heard.get()
         except self._sounddevice.PortAudioError as error:
-            raise MicrophoneError(f"the microphone can't be opened: {error}") from error
+            raise SoundCardError(f"the microphone can't be opened: {error}") from error
 
     def _usable_rate(self) -> int:
         reason: Exception | None = None
@@ -95,7 +95,7 @@ class Microphone:
                 reason = reason or error
             else:
                 return rate
-        raise MicrophoneError(f"no microphone can be used: {reason}; `textpro listen FILE` sends a recording")
+        raise SoundCardError(f"no microphone can be used: {reason}; `textpro listen FILE` sends a recording")
 
     def _settings(self, rate: int) -> dict[str, Any]:
         return {"samplerate": rate, "channels": 1, "dtype": "int16", "device": self._device}
@@ -105,13 +105,16 @@ def _frame_bytes(rate: int) -> int:
     return BYTES_PER_SAMPLE * rate * FRAME_MS // 1000
 
 
-def _installed() -> Any:
+def sounddevice() -> Any:
+    """The package behind microphone and loudspeaker. Raises SoundCardError."""
     try:
         return importlib.import_module("sounddevice")
     except ImportError as error:
-        raise MicrophoneError(
-            "the microphone needs the package sounddevice: pip install 'textpro[listen]'; "
+        raise SoundCardError(
+            "microphone and loudspeaker need the package sounddevice: pip install 'textpro[listen]'; "
             "`textpro listen FILE` sends a recording without it"
         ) from error
     except OSError as error:  # sounddevice is there, the library that it calls is not
-        raise MicrophoneError(f"the microphone needs PortAudio ({error}): apt-get install libportaudio2") from error
+        raise SoundCardError(
+            f"microphone and loudspeaker need PortAudio ({error}): apt-get install libportaudio2"
+        ) from error

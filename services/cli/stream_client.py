@@ -1,7 +1,7 @@
 """A client of the gateway's WS /v1/stream."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
@@ -41,12 +41,15 @@ async def connect(url: str, options: Mapping[str, str], api_key: str | None = No
         await line.close()
 
 
-async def events(line: ClientConnection) -> AsyncIterator[dict[str, Any]]:
-    """What the gateway tells, to the end of the conversation. Raises ChatError when that is not a good one."""
+async def events(line: ClientConnection, hear: Callable[[bytes], None] | None = None) -> AsyncIterator[dict[str, Any]]:
+    """What the gateway tells, to the end of the conversation; hear: its sound. Raises ChatError when that is not a good
+    end."""
     try:
         async for message in line:
             if isinstance(message, str):
                 yield json.loads(message)
+            elif hear is not None:
+                hear(message)
     except ConnectionClosedError as error:
         reason = error.rcvd.reason if error.rcvd is not None else "the connection was lost"
         raise ChatError(f"the gateway ended the conversation: {reason}") from error

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from textpro.errors import AudioError, AudioTooLong, BundleError, ProsodyError, TextProError
+from textpro.errors import AudioError, AudioTooLong, BundleError, ProsodyError, SynthesisError, TextProError
 
 
 class ServiceError(TextProError):
@@ -93,6 +93,7 @@ TABLE: dict[type[Exception], Outcome] = {
     TakenOver: Outcome(409, "ABORTED", 1008, "invalid_request_error"),
     Cancelled: Outcome(499, "CANCELLED", 1001, "invalid_request_error"),
     BadRequest: Outcome(400, "INVALID_ARGUMENT", 1007, "invalid_request_error"),
+    SynthesisError: Outcome(503, "UNAVAILABLE", 1013, "service_unavailable_error", "speech_unavailable"),
     BundleError: Outcome(500, "FAILED_PRECONDITION", 1011, "server_error", "bundle_error"),
     TextProError: Outcome(500, "INTERNAL", 1011, "server_error"),
 }

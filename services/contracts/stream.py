@@ -29,12 +29,14 @@ class StreamOptions(BaseModel):
     eager: Annotated[
         Literal["on", "off"], Field(description="Whether an answer begins before the utterance has surely ended.")
     ] = "on"
+    speech: Annotated[Literal["on", "off"], Field(description="Whether answers come as sound, too.")] = "off"
+    speech_rate: Annotated[int | None, Field(description="Samples a second of that sound: `rate`.")] = None
     max_tokens: Annotated[int | None, Field(ge=1, description="Longest answer, in tokens.")] = None
     temperature: Annotated[
         float | None, Field(ge=0, le=2, allow_inf_nan=False, description="0 always takes the likeliest token.")
     ] = None
 
-    @field_validator("rate")
+    @field_validator("rate", "speech_rate")
     @classmethod
     def _is_known(cls, rate: int | None) -> int | None:
         if rate is not None and rate not in RATES:

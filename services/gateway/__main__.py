@@ -5,11 +5,13 @@ import logging
 import sys
 
 from services.gateway.app import create_app
+from services.gateway.espeak_voice import EspeakVoice
 from services.gateway.settings import GatewaySettings
 from services.runtime.http import serving
 from services.runtime.lifecycle import stop_signal
 from services.runtime.logging import configure
 from services.runtime.settings import SettingsError
+from textpro.errors import SynthesisError
 
 log = logging.getLogger("services.gateway")
 
@@ -31,7 +33,7 @@ async def _run(settings: GatewaySettings) -> None:
 
 
 def main() -> int:
-    """0 after a clean stop, 1 when the port can't be had, 2 for a setting that is wrong."""
+    """0 after a clean stop, 1 when the port or the voice can't be had, 2 for a setting that is wrong."""
     try:
         settings = GatewaySettings.load()
     except SettingsError as error:
@@ -39,9 +41,14 @@ def main() -> int:
         return 2
     configure("gateway", level=settings.log_level, format=settings.log_format)
     try:
+        if settings.speech == "espeak-ng":
+            EspeakVoice.check(settings.speech_voice)
         asyncio.run(_run(settings))
     except OSError as error:
         log.error("can't serve: %s", error)
+        return 1
+    except SynthesisError as error:
+        log.error("can't speak (TEXTPRO_SPEECH): %s", error)
         return 1
     return 0
 

@@ -14,7 +14,9 @@ from services.gateway.api import chat_router
 from services.gateway.calls import Calls
 from services.gateway.chat import Parts
 from services.gateway.encoder_client import Encoder, GrpcEncoder
+from services.gateway.espeak_voice import EspeakVoice
 from services.gateway.hearing import Hearing
+from services.gateway.http_voice import STANDARD_VOICE, HttpVoice
 from services.gateway.journal import RedisJournal
 from services.gateway.limits import Seats
 from services.gateway.live_api import live_router
@@ -28,6 +30,7 @@ from services.gateway.settings import GatewaySettings
 from services.gateway.store import MemoryStore, Store, StoreLimits
 from services.gateway.transcription_api import transcription_router
 from services.gateway.vad import VoiceModel
+from services.gateway.voice import Voice
 from services.runtime.http import BodyLimit, RequestId, install_errors
 from services.runtime.lifecycle import Readiness
 from services.runtime.metrics import Metrics
@@ -42,7 +45,7 @@ JOURNAL_MARGIN_S = 60.0  # so often, at least, what a call's journal has is made
 SPARE_CONNECTIONS = 16  # for probes, and for sessions that are shown or deleted
 
 Check = Callable[[], Awaitable[None]]
-Part = TypeVar("Part", bound=Encoder | Llm)
+Part = TypeVar("Part", bound=Encoder | Llm | Voice)
 
 
 def create_app(
@@ -51,6 +54,7 @@ def create_app(
     encoder: Encoder | None = None,
     llm: Llm | None = None,
     store: Store | None = None,
+    voice: Voice | None = None,
 ) -> FastAPI:
     """The application. What is not given is opened, by the settings, when it starts, and closed when it ends."""
     readiness, metrics = Readiness("encoder", "llm", "store"), Metrics("gateway")
@@ -71,10 +75,11 @@ def create_app(
                 ),
                 metrics=metrics,
                 pressure=Pressure(settings.max_eager),
+                voice=voice or _voice(opened, settings),
             )
             opened.callback(parts.hearing.close)
             journal = _journal(redis, settings)
-            app.state.parts, app.state.voice = parts, VoiceModel()
+            app.state.parts, app.state.vad = parts, VoiceModel()
             async with _probed(parts, readiness), Calls(settings, journal).open() as app.state.calls:
                 yield
 
@@ -130,6 +135,23 @@ def _store(redis: Redis | None, settings: GatewaySettings) -> Store:
         lease_s=settings.turn_timeout_s + LEASE_MARGIN_S,
     )
     return MemoryStore(limits) if redis is None else RedisStore(redis, limits)
+
+
+def _voice(opened: AsyncExitStack, settings: GatewaySettings) -> Voice | None:
+    """Raises SynthesisError where espeak-ng is wanted and is not there."""
+    if settings.speech == "espeak-ng":
+        return _closed_by(opened, EspeakVoice(settings.speech_voice))
+    if settings.speech_url is None or settings.speech == "off":
+        return None
+    http = HttpVoice(
+        settings.speech_url,
+        model=settings.speech_model,
+        voice=settings.speech_voice or STANDARD_VOICE,
+        key=settings.speech_key.get_secret_value() if settings.speech_key else None,
+        timeout_s=settings.speech_timeout_s,
+        max_connections=settings.max_live,
+    )
+    return _closed_by(opened, http)
 
 
 def _closed_by(opened: AsyncExitStack, part: Part) -> Part:

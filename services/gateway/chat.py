@@ -10,9 +10,9 @@ from services.contracts.chat import ChatAnswer, ProsodyState, Usage
 from services.contracts.errors import BadRequest, NotFound
 from services.gateway.encoder_client import Encoder, ProsodyKind, Speech
 from services.gateway.hearing import Hearing
-from services.gateway.history import budget, fitting, newer_half, prompt
+from services.gateway.history import budget, fitting, prompt
 from services.gateway.limits import Deadline
-from services.gateway.llm_client import ContextExceeded, Llm, Sampling
+from services.gateway.llm_client import Llm, Sampling, reply_that_fits
 from services.gateway.llm_reply import Reply
 from services.gateway.pressure import Pressure
 from services.gateway.session import Prosody, Session, Turn, new_session_id, new_turn_id
@@ -20,6 +20,7 @@ from services.gateway.settings import GatewaySettings
 from services.gateway.store import Store
 from services.gateway.tally import bad_ends_counted, count_good_end
 from services.gateway.timing import Stopwatch
+from services.gateway.voice import Voice
 from services.runtime.metrics import Metrics
 
 
@@ -48,7 +49,7 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a turn is made with; opened once for the process."""
+    """What a turn is made with; opened once for the process. voice: None where answers are text alone."""
 
     settings: GatewaySettings
     encoder: Encoder
@@ -57,6 +58,7 @@ class Parts:
     hearing: Hearing
     metrics: Metrics
     pressure: Pressure
+    voice: Voice | None = None
 
 
 @dataclass(frozen=True)
@@ -191,20 +193,14 @@ async def _generate(
 async def _open_reply(
     held: AsyncExitStack, exchange: Exchange, parts: Parts, session: Session, speech: Speech
 ) -> Reply:
-    """As much of the history as fits by estimate; half of that when the LLM finds it still too long."""
+    """To as much of the history as fits by estimate; less when the LLM finds it still too long."""
     sampling, instructions = exchange.question.sampling, session.instructions
     context_tokens = (await parts.llm.profile()).context_tokens
     turns = session.turns
     if context_tokens is not None:
         turns = fitting(turns, budget(context_tokens, instructions, speech, sampling.max_tokens))
-    try:
-        messages = prompt(instructions, turns, speech)
-        return await held.enter_async_context(parts.llm.reply(messages, sampling, exchange.deadline))
-    except ContextExceeded:
-        if not turns:
-            raise
-    messages = prompt(instructions, newer_half(turns), speech)
-    return await held.enter_async_context(parts.llm.reply(messages, sampling, exchange.deadline))
+    messages = prompt(instructions, turns, speech)
+    return await reply_that_fits(held, parts.llm, messages, sampling, exchange.deadline)
 
 
 async def _continued(session: Session | None, session_id: str, question: Question, parts: Parts) -> Session:

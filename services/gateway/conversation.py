@@ -17,7 +17,8 @@ ROOT = "root"  # the place before the first item
 @dataclass(frozen=True)
 class Item:
     """Something that was said, or a function that was called. text: a message's words, a call's arguments, or what
-    came of it. spoken: it came, or left, as sound. audio_ms: how long that was, as far as it is known."""
+    came of it. spoken: it came, or left, as sound. audio_ms: how long that was, as far as it is known. sentences: of an
+    answer that was spoken here, letters and milliseconds of each; what comes after them in the text was not spoken."""
 
     id: str
     kind: Kind
@@ -28,6 +29,7 @@ class Item:
     audio_ms: float = 0.0
     name: str = ""
     call_id: str = ""
+    sentences: tuple[tuple[int, float], ...] = ()
 
     def shown(self) -> dict[str, Any]:
         """As OpenAI's item; a user's has `prosody` too, which says whether the LLM hears the tone."""
@@ -55,7 +57,25 @@ class Item:
         fields = json.loads(text)
         vector = fields.pop("prosody")
         prosody = Prosody(vector["data"], (vector["shape"][0], vector["shape"][1])) if vector else None
-        return cls(**fields, prosody=prosody)
+        sentences = tuple((letters, ms) for letters, ms in fields.pop("sentences", ()))
+        return cls(**fields, prosody=prosody, sentences=sentences)
+
+    def heard(self, ms: float) -> Self:
+        """As much of an answer as so much of its sound says."""
+        sentences = self.sentences or ((len(self.text), self.audio_ms),)
+        whole: list[tuple[int, float]] = []
+        left_ms, text = ms, ""
+        for letters, sentence_ms in sentences:
+            rest = self.text[len(text) : len(text) + letters]
+            if left_ms < sentence_ms or not self.audio_ms:
+                rest = _words(rest, left_ms / sentence_ms if sentence_ms else 0.0)
+                whole.append((len(rest), left_ms))
+                text += rest
+                break
+            whole.append((letters, sentence_ms))
+            left_ms, text = left_ms - sentence_ms, text + rest
+        kept = tuple(whole) if self.sentences else ()
+        return replace(self, text=text.rstrip(), status="incomplete", audio_ms=ms, sentences=kept)
 
     def _text(self, kind: str) -> dict[str, Any]:
         return {"type": kind, "text": self.text}
@@ -113,10 +133,11 @@ class Conversation:
         if item.kind != "assistant":
             raise BadRequest(f"{item_id!r} is no answer; only answers are truncated", param="item_id")
         if item.spoken and audio_end_ms > item.audio_ms + 1:
+            if item.status == "incomplete":
+                return item  # it was cut off there already
             message = f"audio_end_ms is {audio_end_ms:g}; the item has {item.audio_ms:g} ms of audio"
             raise BadRequest(message, param="audio_end_ms")
-        share = audio_end_ms / item.audio_ms if item.audio_ms else 0.0
-        heard = replace(item, text=_words(item.text, share), status="incomplete", audio_ms=audio_end_ms)
+        heard = item.heard(audio_end_ms)
         self.put(heard)
         return heard
 
@@ -165,17 +186,6 @@ def _merged(items: list[Item]) -> Iterator[Message]:
             yield {"role": "system", "content": item.text}
     if answer is not None:
         yield answer
-
-
-def newer_half(messages: list[Message]) -> list[Message]:
-    """For when they do not fit: the instructions, and the newer half of the rest from something said by the user on.
-    The same messages where nothing can go."""
-    n_system = 1 if messages and messages[0]["role"] == "system" else 0
-    for place in range(n_system + (len(messages) - n_system + 1) // 2, len(messages)):
-        if messages[place]["role"] == "user":
-            return messages[:n_system] + messages[place:]
-    last = next((i for i in range(len(messages) - 1, n_system, -1) if messages[i]["role"] == "user"), n_system)
-    return messages[:n_system] + messages[last:]
 
 
 def _words(text: str, share: float) -> str:

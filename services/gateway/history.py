@@ -46,9 +46,15 @@ def fitting(turns: list[Turn], budget_tokens: int) -> list[Turn]:
     return [turn for turn in turns if turn.number >= first]
 
 
-def newer_half(turns: list[Turn]) -> list[Turn]:
-    """For when the estimate was wrong; never longer, empty at last."""
-    return turns[math.ceil(len(turns) / 2) :]
+def newer_half(messages: list[Message]) -> list[Message]:
+    """For when they do not fit: the instructions, and the newer half of the rest from something said by the user on.
+    The same messages where nothing can go."""
+    n_system = 1 if messages and messages[0]["role"] == "system" else 0
+    for place in range(n_system + (len(messages) - n_system) // 2, len(messages)):
+        if messages[place]["role"] == "user":
+            return messages[:n_system] + messages[place:]
+    last = next((i for i in range(len(messages) - 1, n_system, -1) if messages[i]["role"] == "user"), n_system)
+    return messages[:n_system] + messages[last:]
 
 
 def budget(context_tokens: int, instructions: str, speech: Speech, max_tokens: int) -> int:

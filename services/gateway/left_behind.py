@@ -27,7 +27,9 @@ class Unfinished:
         """The answer and its open item, with those of its items that are still in the conversation."""
         items = {item.id: item for item in conversation.items}
         output = [items[item_id] for item_id in self.output if item_id in items]
-        return Response(self.id, self.wishes, self.eager, output), items.get(self.item or "")
+        item = items.get(self.item or "")
+        spoken = any(given.spoken for given in (*output, item) if given is not None)
+        return Response(self.id, self.wishes, self.eager, spoken, output), item
 
     def to_json(self) -> dict[str, Any]:
         fields = {"id": self.id, "eager": self.eager, "output": self.output, "item": self.item}

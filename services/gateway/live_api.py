@@ -11,6 +11,7 @@ from services.gateway.calls import Call, Calls, Opened
 from services.gateway.chat import Parts
 from services.gateway.journal import State
 from services.gateway.limits import Seats
+from services.gateway.live_peer import Opening
 from services.gateway.realtime import RealtimeSession
 from services.gateway.sockets import converse, refuse
 from services.gateway.stream import StreamSession
@@ -25,23 +26,23 @@ MAX_DIGITS = 15
 
 
 def live_router(seats: Seats, readiness: Readiness) -> APIRouter:
-    """WS /v1/realtime and /v1/stream; the application's `state.parts`, `state.voice` and `state.calls` are what they
+    """WS /v1/realtime and /v1/stream; the application's `state.parts`, `state.vad` and `state.calls` are what they
     work with."""
     router = APIRouter()
 
     @router.websocket("/v1/realtime")
     async def realtime(websocket: WebSocket) -> None:
-        parts, voice = websocket.app.state.parts, websocket.app.state.voice
+        parts, model = websocket.app.state.parts, websocket.app.state.vad
         turns = TurnSettings(partial_ms=parts.settings.partial_ms)
 
         def opened(call: Call, tasks: asyncio.TaskGroup, left: State | None) -> RealtimeSession:
-            return RealtimeSession(call.token, parts, voice, call.outbox, tasks, turns, left)
+            return RealtimeSession(Opening(call.token, parts, model, call.outbox, tasks, turns, left))
 
         await admitted(websocket, parts, lambda: opened, "realtime")
 
     @router.websocket("/v1/stream")
     async def stream(websocket: WebSocket) -> None:
-        parts, voice = websocket.app.state.parts, websocket.app.state.voice
+        parts, model = websocket.app.state.parts, websocket.app.state.vad
         turns = TurnSettings(partial_ms=parts.settings.partial_ms, answer_commits=True)
 
         def asked() -> Opened:
@@ -49,7 +50,7 @@ def live_router(seats: Seats, readiness: Readiness) -> APIRouter:
             options = stream_options(given, parts.settings)
 
             def opened(call: Call, tasks: asyncio.TaskGroup, left: State | None) -> StreamSession:
-                return StreamSession(call.token, parts, voice, call.outbox, tasks, turns, options, left)
+                return StreamSession(Opening(call.token, parts, model, call.outbox, tasks, turns, left), options)
 
             return opened
 

@@ -10,11 +10,13 @@ from services.gateway.turn_actions import Status
 
 @dataclass
 class Response:
-    """An answer that is being given. output: its items so far. reason: what ended it, or the LLM's finish reason."""
+    """An answer that is being given. spoken: its words leave as sound, too. output: its items so far. reason: what
+    ended it, or the LLM's finish reason."""
 
     id: str
     wishes: ResponseWishes
     eager: bool
+    spoken: bool = False
     output: list[Item] = field(default_factory=list)
     status: Status | None = None
     reason: str = ""
@@ -125,6 +127,33 @@ class TextDelta:
 
 
 @dataclass(frozen=True)
+class SoundDelta:
+    """More sound of what the answer's words say, in the session's output format."""
+
+    response: Response
+    item_id: str
+    sound: bytes
+
+
+@dataclass(frozen=True)
+class SpeechFailed:
+    """The rest of the item is not spoken; its words go on."""
+
+    item_id: str
+    error: Exception
+
+
+@dataclass(frozen=True)
+class Hushed:
+    """Of a spoken item only so much was heard, and the conversation keeps no more; the client throws away what it has
+    not played. The response may have ended before."""
+
+    response: Response
+    item_id: str
+    heard_ms: float
+
+
+@dataclass(frozen=True)
 class OutputDone:
     """An item of the answer is as it will stay, also when it is not whole."""
 
@@ -164,6 +193,9 @@ LiveEvent = (
     | ResponseBegun
     | OutputAdded
     | TextDelta
+    | SoundDelta
+    | SpeechFailed
+    | Hushed
     | OutputDone
     | ResponseEnded
     | Refused

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ import httpx
 from services.contracts.chat import ProsodyState
 from services.contracts.errors import BadRequest, Overloaded, TextProError, Unavailable
 from services.gateway.encoder_client import ProsodyKind
+from services.gateway.history import Message, newer_half
 from services.gateway.limits import Deadline
 from services.gateway.llm_reply import RETRY_AFTER_S, Reply, error_message
 from services.runtime.http import REQUEST_ID_HEADER
@@ -19,8 +20,6 @@ from services.runtime.logging import request_id
 CHAT_PATH = "/v1/chat/completions"
 PROSODY_HEADER = "x-textpro-prosody"
 CONNECT_TIMEOUT_S = 2.0
-
-Message = dict[str, Any]
 
 
 class ContextExceeded(BadRequest):
@@ -68,6 +67,21 @@ class Llm(Protocol):
     async def check(self) -> None: ...
 
     async def close(self) -> None: ...
+
+
+async def reply_that_fits(
+    held: AsyncExitStack, llm: Llm, messages: list[Message], sampling: Sampling, deadline: Deadline
+) -> Reply:
+    """The answer to as much of the conversation as the LLM's context takes, while `held` is open. Raises what
+    `Llm.reply` raises."""
+    while True:
+        try:
+            return await held.enter_async_context(llm.reply(messages, sampling, deadline))
+        except ContextExceeded:
+            shorter = newer_half(messages)
+            if len(shorter) == len(messages):
+                raise
+            messages = shorter
 
 
 class HttpLlm:

@@ -1,6 +1,5 @@
 """`WS /v1/realtime`: a live session for clients of OpenAI's Realtime API."""
 
-import asyncio
 import base64
 import binascii
 from typing import Any
@@ -10,44 +9,24 @@ from pydantic import ValidationError
 from services.contracts import realtime as wire
 from services.contracts.errors import BadRequest
 from services.gateway import live_events as tell
-from services.gateway.chat import Parts
 from services.gateway.conversation import Item
-from services.gateway.ear import Ear
 from services.gateway.formats import G711_RATE, HEARD, Converter, Format
-from services.gateway.journal import State
-from services.gateway.left_behind import LeftBehind
-from services.gateway.live import LiveSession
 from services.gateway.live_events import LiveEvent
+from services.gateway.live_peer import LivePeer, Opening
 from services.gateway.messages import invalid, json_object
-from services.gateway.outbox import Outbox
-from services.gateway.realtime_events import Event, events, session
-from services.gateway.session import new_item_id, new_session_id
-from services.gateway.turn_settings import TurnSettings
-from services.gateway.vad import VoiceModel
+from services.gateway.realtime_events import Event, events, session, truncated
+from services.gateway.session import new_item_id
 from textpro.errors import TextProError
 
 
-class RealtimeSession:
-    """One connection's: what comes over the wire is done in order, what happens goes into the outbox."""
+class RealtimeSession(LivePeer):
+    """One connection's."""
 
-    def __init__(
-        self,
-        token: str,
-        parts: Parts,
-        model: VoiceModel,
-        outbox: Outbox,
-        tasks: asyncio.TaskGroup,
-        settings: TurnSettings,
-        left: State | None = None,
-    ) -> None:
-        """token: with it the client may come back. left: what another gateway had of this session."""
-        facts = left.facts if left else {}
-        self._token, self._outbox = token, outbox
-        self._id: str = facts.get("session_id") or new_session_id()
-        live = LeftBehind.from_json(facts["live"], left.items) if left else None
-        self._live = LiveSession(parts, model, self._emit, tasks, settings, live)
-        self._ear = Ear(self._live, self._format, facts.get("input_bytes", 0))
-        if left is None:
+    def __init__(self, opening: Opening) -> None:
+        super().__init__(opening)
+        self._ear.change(self._input)
+        self._live.speak_in(self._output)
+        if opening.left is None:
             self._send({"type": "session.created", "session": self._shown()})
 
     async def receive(self, message: str | bytes) -> None:
@@ -60,27 +39,16 @@ class RealtimeSession:
         except TextProError as error:
             self._emit(tell.Refused(error, event_id))
 
-    def state(self) -> State:
-        """What another gateway needs to go on."""
-        live = self._live.leave_behind()
-        n_bytes = self._ear.bytes_before(live.position)
-        return State({"session_id": self._id, "input_bytes": n_bytes, "live": live.to_json()}, live.items)
-
-    def take_up(self) -> None:
-        """The client is back: told what it missed, it is told where its sound ended, and what became of the rest."""
+    def _welcome_back(self) -> None:
         self._send({"type": "session.resumed", "session": self._shown(), "input_audio_bytes": self._ear.n_bytes})
-        try:
-            self._live.take_up()
-        except TextProError as error:
-            self._emit(tell.Refused(error))
-
-    def close(self) -> None:
-        """Ends what runs."""
-        self._live.close()
 
     @property
-    def _format(self) -> Format:
+    def _input(self) -> Format:
         return _format(self._live.config.audio.input.format)
+
+    @property
+    def _output(self) -> Format:
+        return _format(self._live.config.audio.output.format)
 
     def _shown(self) -> dict[str, Any]:
         return session(self._live.config, self._id) | {"resume_token": self._token}
@@ -102,6 +70,8 @@ class RealtimeSession:
             case wire.SessionUpdate(session=change):
                 self._configure(change)
             case wire.OutputClear():
+                if live.is_playing:
+                    live.cancel(event_id)
                 self._send({"type": "output_audio_buffer.cleared", "response_id": None})
             case _:
                 await self._edit(event)
@@ -119,19 +89,19 @@ class RealtimeSession:
                 self._send({"type": "conversation.item.retrieved", "item": item.shown()})
             case wire.ItemTruncate(item_id=item_id, audio_end_ms=end_ms):
                 live.truncate(item_id, end_ms)
-                told = {"item_id": item_id, "content_index": event.content_index, "audio_end_ms": end_ms}
-                self._send({"type": "conversation.item.truncated", **told})
+                self._send(truncated(item_id, event.content_index, end_ms))
             case _:
                 raise BadRequest(f"{event.type} is not known here")
 
     def _configure(self, change: dict[str, Any]) -> None:
-        before = self._format
+        before = self._input
         try:
             self._live.configure(change)
         except ValidationError as error:
             raise invalid(error, change, "session") from error
-        if self._format != before:
-            self._ear.change(self._format)
+        if self._input != before:
+            self._ear.change(self._input)
+        self._live.speak_in(self._output)
         self._send({"type": "session.updated", "session": self._shown()})
 
     async def _item(self, given: wire.Item) -> Item:
@@ -153,7 +123,7 @@ class RealtimeSession:
                 return Item(item_id, "system", "\n".join(part.text for part in texts))
 
     def _converted(self, data: bytes) -> bytes:
-        converter = Converter(self._format, HEARD)
+        converter = Converter(self._input, HEARD)
         return converter.convert(data) + converter.flush()
 
     def _emit(self, event: LiveEvent) -> None:

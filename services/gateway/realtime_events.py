@@ -4,6 +4,7 @@ Ours, which stock clients ignore: `turn.eager` and `turn.resumed`, `prosody` on 
 `timing_ms` on `response.done`.
 """
 
+import base64
 from collections.abc import Iterator
 from typing import Any
 
@@ -52,8 +53,12 @@ def events(event: LiveEvent) -> Iterator[Event]:
             yield {"type": "response.created", "response": shown(response)}
         case told.ResponseEnded(response):
             yield {"type": "response.done", "response": shown(response)}
-        case told.OutputAdded() | told.TextDelta() | told.OutputDone():
+        case told.OutputAdded() | told.TextDelta() | told.SoundDelta() | told.OutputDone():
             yield from _output(event)
+        case told.SpeechFailed(_, error):
+            yield {"type": "error", "error": body(error)["error"] | {"event_id": None}}
+        case told.Hushed(_, item_id, heard_ms):
+            yield truncated(item_id, CONTENT, round(heard_ms))
         case told.Refused(error, event_id):
             yield {"type": "error", "error": body(error)["error"] | {"event_id": event_id}}
 
@@ -61,6 +66,12 @@ def events(event: LiveEvent) -> Iterator[Event]:
 def session(config: Session, session_id: str) -> Event:
     """The session object of `session.created` and `session.updated`."""
     return {"id": session_id, "object": "realtime.session", **config.model_dump(mode="json")}
+
+
+def truncated(item_id: str, content_index: int, audio_end_ms: int) -> Event:
+    """Of an answer's sound only so much was heard."""
+    place = {"item_id": item_id, "content_index": content_index}
+    return {"type": "conversation.item.truncated", **place, "audio_end_ms": audio_end_ms}
 
 
 def shown(response: Response) -> Event:
@@ -73,7 +84,7 @@ def shown(response: Response) -> Event:
         "status": "in_progress",
         "status_details": None,
         "output": [item.shown() for item in response.output],
-        "output_modalities": wishes.output_modalities or ["text"],
+        "output_modalities": ["audio" if response.spoken else "text"],
         "max_output_tokens": wishes.max_output_tokens or "inf",
         "metadata": wishes.metadata,
         "usage": None,
@@ -112,10 +123,10 @@ def _status(response: Response) -> tuple[str, Event | None]:
     return "completed", None
 
 
-def _output(event: told.OutputAdded | told.TextDelta | told.OutputDone) -> Iterator[Event]:
+def _output(event: told.OutputAdded | told.TextDelta | told.SoundDelta | told.OutputDone) -> Iterator[Event]:
     """An item of an answer: it begins, goes on, and is as it will stay."""
     response = event.response
-    item_id = event.item_id if isinstance(event, told.TextDelta) else event.item.id
+    item_id = event.item.id if isinstance(event, told.OutputAdded | told.OutputDone) else event.item_id
     n_done = len(response.output) - isinstance(event, told.OutputDone)
     place = {"response_id": response.id, "output_index": n_done, "item_id": item_id}
     part = place | {"content_index": CONTENT}
@@ -125,19 +136,31 @@ def _output(event: told.OutputAdded | told.TextDelta | told.OutputDone) -> Itera
             yield {"type": "response.output_item.added", **without_item, "item": item.shown()}
             yield _item("conversation.item.added", item, before)
             if item.kind == "assistant":
-                yield {"type": "response.content_part.added", **part, "part": {"type": "text", "text": ""}}
+                yield {"type": "response.content_part.added", **part, "part": _part(item)}
         case told.TextDelta(_, _, text):
-            yield {"type": "response.output_text.delta", **part, "delta": text}
+            kind = "output_audio_transcript" if response.spoken else "output_text"
+            yield {"type": f"response.{kind}.delta", **part, "delta": text}
+        case told.SoundDelta(_, _, sound):
+            yield {"type": "response.output_audio.delta", **part, "delta": base64.b64encode(sound).decode()}
         case told.OutputDone(_, item, before):
             if item.kind == "assistant":
-                yield {"type": "response.output_text.done", **part, "text": item.text}
-                yield {"type": "response.content_part.done", **part, "part": {"type": "text", "text": item.text}}
+                if item.spoken:
+                    yield {"type": "response.output_audio.done", **part}
+                    yield {"type": "response.output_audio_transcript.done", **part, "transcript": item.text}
+                else:
+                    yield {"type": "response.output_text.done", **part, "text": item.text}
+                yield {"type": "response.content_part.done", **part, "part": _part(item)}
             else:
                 call = {"call_id": item.call_id, "name": item.name}
                 yield {"type": "response.function_call_arguments.delta", **place, **call, "delta": item.text}
                 yield {"type": "response.function_call_arguments.done", **place, **call, "arguments": item.text}
             yield {"type": "response.output_item.done", **without_item, "item": item.shown()}
             yield _item("conversation.item.done", item, before)
+
+
+def _part(item: Item) -> Event:
+    """Named as in OpenAI's events; in an item it is `output_audio` or `output_text`."""
+    return {"type": "audio", "transcript": item.text} if item.spoken else {"type": "text", "text": item.text}
 
 
 def _item(kind: str, item: Item, before: str | None) -> Event:

@@ -1,6 +1,6 @@
 """The gateway's settings: environment variables TEXTPRO_… that no other service claims."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
@@ -34,6 +34,33 @@ class GatewaySettings(ServiceSettings):
 
     redis_url: SecretStr | None = None
     """Where sessions live, such as `redis://host:6379/0`; when not set, in this process's memory."""
+
+    speech: Literal["off", "espeak-ng", "openai"] = "off"
+    """What speaks live answers: nothing, espeak-ng in this process, or a server with OpenAI's `/v1/audio/speech`."""
+
+    speech_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]+", validate_default=True)
+    """Base URL of that server, without `/v1`."""
+
+    speech_key: SecretStr | None = None
+    """Sent to it as a bearer token."""
+
+    speech_model: str = "tts-1"
+    """Model name sent to it."""
+
+    speech_voice: str = ""
+    """The voice: one of that server's, `alloy` when not set; of espeak-ng such as `gmw/en-US+f3`, `gmw/en-US` then."""
+
+    speech_sentence: int = Field(default=240, ge=40, le=4000)
+    """Longest text spoken at once, in characters; a longer sentence is cut at a comma, else between words."""
+
+    speech_timeout_s: float = Field(default=10.0, gt=0, le=300)
+    """Longest wait for the speech server's next sound, in seconds."""
+
+    speech_lead_s: float = Field(default=2.0, ge=0.2, le=30)
+    """How far ahead of its being played an answer's sound is sent, in seconds."""
+
+    speech_held_s: float = Field(default=10.0, ge=0, le=600)
+    """Sound of an answer that is made and waits to be sent, from which on its voice waits, in seconds."""
 
     instructions: str = Field(default="", max_length=8000)
     """System prompt of sessions that bring none of their own."""
@@ -123,6 +150,13 @@ class GatewaySettings(ServiceSettings):
         if max_tokens > limit:
             raise ValueError(f"more than TEXTPRO_MAX_TOKENS_LIMIT, {limit}")
         return max_tokens
+
+    @field_validator("speech_url")
+    @classmethod
+    def _is_there(cls, url: str | None, info: ValidationInfo) -> str | None:
+        if url is None and info.data.get("speech") == "openai":
+            raise ValueError("the server that TEXTPRO_SPEECH=openai means has to be named")
+        return url
 
     @field_validator("redis_url")
     @classmethod

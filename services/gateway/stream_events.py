@@ -10,8 +10,8 @@ from services.gateway.live_events import LiveEvent, Response
 Event = dict[str, Any]
 
 
-def events(event: LiveEvent) -> Iterator[Event]:
-    """A live event as what a plain client gets of it, in order: often nothing."""
+def events(event: LiveEvent) -> Iterator[Event | bytes]:
+    """A live event as what a plain client gets of it, in order: often nothing, or sound."""
     match event:
         case told.SpeechStarted(item_id, audio_ms):
             yield {"type": "speech_started", "item_id": item_id, "audio_ms": round(audio_ms)}
@@ -33,6 +33,12 @@ def events(event: LiveEvent) -> Iterator[Event]:
             yield {"type": "resumed", "item_id": item_id}
         case told.TextDelta(response, _, text):
             yield {"type": "delta", "response_id": response.id, "text": text}
+        case told.SoundDelta(_, _, sound):
+            yield sound
+        case told.SpeechFailed(item_id, error):
+            yield {"type": "error", "item_id": item_id, **body(error)}
+        case told.Hushed(response) if response.status is not None:  # else its end says so
+            yield {"type": "clear", "response_id": response.id}
         case told.ResponseEnded(response):
             if response.status == "cancelled":
                 yield {"type": "clear", "response_id": response.id}

@@ -23,14 +23,22 @@ def stream_options(
     if options.coding != "pcm" and options.rate not in (None, G711_RATE):
         message = f"rate is {options.rate}; {options.coding} has {G711_RATE} samples a second"
         raise BadRequest(message, param="rate")
+    if options.speech == "on" and settings.speech == "off":
+        message = "speech is on, and the gateway has no voice (TEXTPRO_SPEECH)"
+        raise BadRequest(message, param="speech", code="no_voice")
     if options.pause_ms is not None and options.detection != "fixed":
         raise BadRequest("pause_ms is of use with detection=fixed alone", param="pause_ms")
     return options
 
 
-def format_of(options: StreamOptions) -> Format:
+def input_format(options: StreamOptions) -> Format:
     """What the client sends."""
     return Format(options.coding, options.rate or (SAMPLE_RATE if options.coding == "pcm" else G711_RATE))
+
+
+def output_format(options: StreamOptions) -> Format:
+    """What the client gets where speech is on."""
+    return Format("pcm", options.speech_rate or input_format(options).rate)
 
 
 def configuration(options: StreamOptions, settings: GatewaySettings) -> dict[str, Any]:
@@ -47,6 +55,7 @@ def configuration(options: StreamOptions, settings: GatewaySettings) -> dict[str
         "instructions": settings.instructions if options.instructions is None else options.instructions,
         "prosody": options.prosody,
         "eager": options.eager,
+        "output_modalities": ["audio" if options.speech == "on" else "text"],
         "temperature": options.temperature,
         "max_output_tokens": longest_answer(options.max_tokens, settings),
         "audio": {"input": {"turn_detection": detection}},

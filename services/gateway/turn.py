@@ -2,64 +2,26 @@
 
 A pause in somebody's speech makes an *eager* answer, which is held back: the encoder hears what was said so far and
 the LLM begins at once. More speech throws it away, and nobody has seen it. When the pause has lasted long enough, the
-utterance ends and what is there of the answer is shown; no time is lost. Speech over an answer ends the answer.
+utterance ends and what is there of the answer is shown; no time is lost. Speech over an answer ends the answer, and
+what the client has not played of its sound, also when all of it has been sent.
 
 No clock, no I/O, no logging, no task: every decision can be replayed, and thousands of turns a second tested.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from services.contracts.errors import DeadlineExceeded, Overloaded
 from services.gateway import turn_actions as do
 from services.gateway import turn_events as told
-from services.gateway.agreement import Agreement
 from services.gateway.onset import Onset
 from services.gateway.turn_actions import Action, Status
 from services.gateway.turn_events import Event
 from services.gateway.turn_settings import TurnSettings
+from services.gateway.turn_state import Answer, Take, Utterance
 from textpro.audio import SAMPLE_RATE
 
 SAMPLES_PER_MS = SAMPLE_RATE // 1000
-
-
-@dataclass
-class _Utterance:
-    number: int
-    first: int
-    speech_end: int
-    resumed: int = 0  # samples of speech since then that may be none
-    eager: int = 0
-    partial: int | None = None  # the take that looks for its words so far
-    looked_at: int = 0  # where the last one ended
-    words: Agreement = field(default_factory=Agreement)
-
-
-@dataclass
-class _Take:
-    number: int
-    utterance: int
-    begun_s: float
-    text: str | None = None
-    pause_ms: float | None = None
-    doubted: bool = False  # something that may be speech came after it
-    answer: bool = False  # it was committed to be answered
-
-    def is_awaited(self, number: int) -> bool:
-        return self.number == number and self.text is None
-
-
-@dataclass
-class _Answer:
-    number: int
-    begun_s: float
-    text: str = ""  # what it answers, where it was begun eagerly
-    held: list[Any] = field(default_factory=list)
-    reason: str | None = None  # set once it is whole
-
-    def is_awaited(self, number: int) -> bool:
-        return self.number == number and self.reason is None
 
 
 class TurnMachine:
@@ -74,11 +36,12 @@ class TurnMachine:
         self._onset = Onset()
         self._loaded = False
         self._closed = False
-        self._utterance: _Utterance | None = None
-        self._take: _Take | None = None  # of the utterance that may have ended
-        self._unheard: dict[int, _Take] = {}  # takes of committed utterances
-        self._eager_answer: _Answer | None = None
-        self._answer: _Answer | None = None
+        self._utterance: Utterance | None = None
+        self._take: Take | None = None  # of the utterance that may have ended
+        self._unheard: dict[int, Take] = {}  # takes of committed utterances
+        self._eager_answer: Answer | None = None
+        self._answer: Answer | None = None
+        self._played_by_s = float("-inf")  # all sound that was sent
         self._wanted = self._asked = False
         self._request: Any = None
 
@@ -116,6 +79,10 @@ class TurnMachine:
         """Whether an answer is being shown."""
         return self._answer is not None
 
+    def is_playing(self, now_s: float) -> bool:
+        """Whether the client has not played all of the answers' sound, though their last may have been sent."""
+        return now_s < self._played_by_s
+
     @property
     def is_idle(self) -> bool:
         """Whether nothing happens any more unless the client does something."""
@@ -147,11 +114,13 @@ class TurnMachine:
             case told.Ask():
                 yield from self._ask(event, now_s)
             case told.Cancel():
-                yield from self._cancel()
+                yield from self._cancel(now_s)
             case told.Heard() | told.Unheard():
                 yield from self._heard(event, now_s)
             case told.Piece() | told.Finished() | told.Broken():
                 yield from self._answering(event, now_s)
+            case told.Playing(until_s):
+                self._played_by_s = until_s
             case told.Edited():
                 yield from self._abort_eager()
             case told.Load(high):
@@ -169,20 +138,20 @@ class TurnMachine:
             if self._position - self._floor >= self._samples(self._settings.max_utterance_ms):
                 yield from self._commit(self._whole(), now_s, answer=False)
         elif self._utterance is None:
-            yield from self._listen(sound)
+            yield from self._listen(sound, now_s)
         else:
             yield from self._follow(self._utterance, sound, now_s)
 
-    def _listen(self, sound: told.Sound) -> Iterator[Action]:
+    def _listen(self, sound: told.Sound, now_s: float) -> Iterator[Action]:
         """Nobody speaks. Enough of a voice begins an utterance; over an answer it takes more of it."""
         settings = self._settings
         is_speech, gap = sound.speech >= settings.threshold, self._samples(settings.gap_ms)
         self._onset.hear(self._position, sound.n_samples, is_speech=is_speech, gap=gap)
-        interrupts = self._answer is not None and settings.interrupt
+        interrupts = settings.interrupt and (self._answer is not None or self.is_playing(now_s))
         least_ms = max(settings.min_speech_ms, settings.interrupt_ms) if interrupts else settings.min_speech_ms
         if self._onset.voiced >= max(1, self._samples(least_ms)):
             if interrupts:
-                yield from self._end("cancelled", "turn_detected")
+                yield from self._break_off("turn_detected", now_s)
             yield from self._start(self._prefixed())
 
     def _prefixed(self) -> int:
@@ -191,11 +160,11 @@ class TurnMachine:
 
     def _start(self, first: int) -> Iterator[Action]:
         yield from self._abort_eager()  # it was for what was said before
-        self._utterance = _Utterance(self._next(), first, self._position)
+        self._utterance = Utterance(self._next(), first, self._position)
         self._onset.forget()
         yield do.SpeechStarted(self._utterance.number, first)
 
-    def _follow(self, utterance: _Utterance, sound: told.Sound, now_s: float) -> Iterator[Action]:
+    def _follow(self, utterance: Utterance, sound: told.Sound, now_s: float) -> Iterator[Action]:
         """Somebody speaks, or pauses."""
         settings = self._settings
         if sound.speech >= settings.threshold - settings.hysteresis:
@@ -211,7 +180,7 @@ class TurnMachine:
             utterance.resumed = 0
         yield from self._pause(utterance, now_s)
 
-    def _look(self, utterance: _Utterance) -> Iterator[Action]:
+    def _look(self, utterance: Utterance) -> Iterator[Action]:
         """For the words so far, one pass at a time, the less often the longer the speech."""
         settings, spoken = self._settings, self._position - utterance.first
         due = max(self._samples(settings.partial_ms), round(settings.partial_share * spoken))
@@ -221,16 +190,16 @@ class TurnMachine:
             utterance.partial, utterance.looked_at = self._next(), self._position
             yield do.EncodePartial(utterance.partial, utterance.first, self._position)
 
-    def _look_no_more(self, utterance: _Utterance) -> Iterator[Action]:
+    def _look_no_more(self, utterance: Utterance) -> Iterator[Action]:
         if utterance.partial is not None:
             yield do.Forget(utterance.partial)
             utterance.partial = None
 
-    def _agreed(self, utterance: _Utterance, text: str) -> Iterator[Action]:
+    def _agreed(self, utterance: Utterance, text: str) -> Iterator[Action]:
         if more := utterance.words.hear(text):
             yield do.Partial(utterance.number, more)
 
-    def _pause(self, utterance: _Utterance, now_s: float) -> Iterator[Action]:
+    def _pause(self, utterance: Utterance, now_s: float) -> Iterator[Action]:
         """How long the pause is by now, and what that means."""
         settings, pause = self._settings, self._position - self._voice_end(utterance)
         if pause >= self._samples(self._patience_ms()):
@@ -241,16 +210,16 @@ class TurnMachine:
         elif pause >= self._samples(settings.eager_ms) and self._take is None and self._may_be_eager(utterance):
             utterance.eager += 1
             yield from self._look_no_more(utterance)
-            self._take = _Take(self._next(), utterance.number, now_s)
+            self._take = Take(self._next(), utterance.number, now_s)
             yield do.Encode(self._take.number, utterance.first, self._spoken_until(utterance))
 
-    def _voice_end(self, utterance: _Utterance) -> int:
+    def _voice_end(self, utterance: Utterance) -> int:
         """The sample that ended the voice, so far; its activity ends later."""
         if self._position == utterance.speech_end:
             return self._position
         return max(utterance.first, utterance.speech_end - self._samples(self._settings.lag_ms))
 
-    def _spoken_until(self, utterance: _Utterance) -> int:
+    def _spoken_until(self, utterance: Utterance) -> int:
         """Without the pause: silence has no words, and would dilute the tone."""
         return min(self._position, self._voice_end(utterance) + self._samples(self._settings.tail_ms))
 
@@ -260,10 +229,10 @@ class TurnMachine:
             return settings.pause_ms
         return min(take.pause_ms, settings.max_pause_ms)
 
-    def _may_be_eager(self, utterance: _Utterance) -> bool:
+    def _may_be_eager(self, utterance: Utterance) -> bool:
         return self._settings.eager and not self._loaded and utterance.eager < self._settings.max_eager
 
-    def _throw_away(self, utterance: _Utterance) -> Iterator[Action]:
+    def _throw_away(self, utterance: Utterance) -> Iterator[Action]:
         """What was made on suspicion."""
         if self._take is not None:
             yield do.Forget(self._take.number)
@@ -272,7 +241,7 @@ class TurnMachine:
             yield from self._abort_eager()
             yield do.Resumed(utterance.number)
 
-    def _drop(self, utterance: _Utterance) -> Iterator[Action]:
+    def _drop(self, utterance: Utterance) -> Iterator[Action]:
         """As if it had not been said."""
         yield from self._look_no_more(utterance)
         yield from self._throw_away(utterance)
@@ -292,11 +261,11 @@ class TurnMachine:
         else:
             yield from self._commit(self._whole(), now_s, answer=self._settings.answer_commits)
 
-    def _whole(self) -> _Utterance:
+    def _whole(self) -> Utterance:
         """All audio that was not committed, where nobody looks for utterances."""
-        return _Utterance(self._next(), self._floor, self._position)
+        return Utterance(self._next(), self._floor, self._position)
 
-    def _commit(self, utterance: _Utterance, now_s: float, *, answer: bool) -> Iterator[Action]:
+    def _commit(self, utterance: Utterance, now_s: float, *, answer: bool) -> Iterator[Action]:
         answer = answer and self._settings.answer
         if not answer:
             yield from self._abort_eager()
@@ -310,7 +279,7 @@ class TurnMachine:
             if take is not None:
                 last = self._position  # what made the doubt may be a word
                 yield do.Forget(take.number)
-            take = _Take(self._next(), utterance.number, now_s)
+            take = Take(self._next(), utterance.number, now_s)
             yield do.Encode(take.number, utterance.first, last)
         take.answer = answer
         self._unheard[take.number] = take
@@ -352,12 +321,12 @@ class TurnMachine:
             else:
                 yield from self._agreed(utterance, event.text)
             if take.text and self._settings.answer and self._is_free():
-                self._eager_answer = _Answer(self._next(), now_s, take.text)
+                self._eager_answer = Answer(self._next(), now_s, take.text)
                 yield do.Generate(self._eager_answer.number, take.number, None)
                 yield do.Eager(utterance.number)
             yield from self._pause(utterance, now_s)
 
-    def _understand(self, take: _Take) -> Iterator[Action]:
+    def _understand(self, take: Take) -> Iterator[Action]:
         """A committed utterance's words are known; an answer to other words is worth nothing."""
         text = take.text or ""
         del self._unheard[take.number]
@@ -394,11 +363,11 @@ class TurnMachine:
         answer, self._eager_answer = self._eager_answer, None
         request, self._wanted, self._asked, self._request = self._request, False, False, None
         if answer is None:
-            self._answer = _Answer(self._next(), now_s)
+            self._answer = Answer(self._next(), now_s)
             yield do.Generate(self._answer.number, None, request)
             yield do.Begin(self._answer.number, eager=False)
             return
-        self._answer = answer
+        self._answer, answer.alive_s = answer, now_s
         yield do.Begin(answer.number, eager=True)
         for content in answer.held:
             yield do.Show(answer.number, content)
@@ -410,6 +379,7 @@ class TurnMachine:
         if self._answer is not None and self._answer.number == event.answer:
             match event:
                 case told.Piece(_, content):
+                    self._answer.alive_s = now_s
                     yield do.Show(event.answer, content)
                 case told.Finished(_, reason):
                     self._answer.reason = reason
@@ -435,9 +405,17 @@ class TurnMachine:
             yield do.Abort(answer.number)
         yield do.End(answer.number, status, reason, error)
 
-    def _cancel(self) -> Iterator[Action]:
+    def _break_off(self, reason: str, now_s: float) -> Iterator[Action]:
+        """The client hears no more of the answers."""
+        if self.is_playing(now_s):
+            self._played_by_s = now_s
+            yield do.Hush()
         if self._answer is not None:
-            yield from self._end("cancelled", "client_cancelled")
+            yield from self._end("cancelled", reason)
+
+    def _cancel(self, now_s: float) -> Iterator[Action]:
+        if self._answer is not None or self.is_playing(now_s):
+            yield from self._break_off("client_cancelled", now_s)
         elif not self._wanted and not any(take.answer for take in self._unheard.values()):
             yield do.Refuse("response_cancel_not_active")
         self._wanted, self._asked, self._request = False, False, None
@@ -451,8 +429,8 @@ class TurnMachine:
         for number in late:
             yield from self._lose(number, DeadlineExceeded(f"nothing was heard in {settings.hear_timeout_s:g} s"))
         answer = self._answer
-        if answer is not None and now_s - answer.begun_s > settings.answer_timeout_s:
-            error = DeadlineExceeded(f"the answer took longer than {settings.answer_timeout_s:g} s")
+        if answer is not None and now_s - answer.alive_s > settings.answer_timeout_s:
+            error = DeadlineExceeded(f"nothing of the answer came for {settings.answer_timeout_s:g} s")
             yield from self._end("failed", "timeout", error)
         if late or answer is not self._answer:
             yield from self._answer_now(now_s)

@@ -150,6 +150,11 @@ class End:
 
 
 @dataclass(frozen=True)
+class Hush:
+    """The client shall throw away what it has not played of the answers' sound: nobody listens to it any more."""
+
+
+@dataclass(frozen=True)
 class Refuse:
     """The client asked for what can't be; `code` says why."""
 
@@ -174,5 +179,6 @@ Action = (
     | Begin
     | Show
     | End
+    | Hush
     | Refuse
 )

@@ -58,7 +58,7 @@ class Unheard:
 
 @dataclass(frozen=True)
 class Piece:
-    """An answer goes on. content: text, or whatever else the session shows as a part of it."""
+    """An answer goes on. content: text, sound, or whatever else the session shows as a part of it."""
 
     answer: int
     content: Any
@@ -66,7 +66,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Finished:
-    """An answer is whole. reason: the LLM's own word for it."""
+    """An answer is whole, its sound too. reason: the LLM's own word for it."""
 
     answer: int
     reason: str
@@ -78,6 +78,14 @@ class Broken:
 
     answer: int
     error: Exception
+
+
+@dataclass(frozen=True)
+class Playing:
+    """Sound of an answer was sent; with it the client will have played all of it at that moment of the machine's clock,
+    unless it is hushed."""
+
+    until_s: float
 
 
 @dataclass(frozen=True)
@@ -103,5 +111,19 @@ class Close:
 
 
 Event = (
-    Sound | Commit | Clear | Ask | Cancel | Heard | Unheard | Piece | Finished | Broken | Edited | Load | Clock | Close
+    Sound
+    | Commit
+    | Clear
+    | Ask
+    | Cancel
+    | Heard
+    | Unheard
+    | Piece
+    | Finished
+    | Broken
+    | Playing
+    | Edited
+    | Load
+    | Clock
+    | Close
 )

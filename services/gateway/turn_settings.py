@@ -37,4 +37,4 @@ class TurnSettings:
     max_utterance_ms: float = 60_000  # a longer one is committed in parts
     max_unheard: int = 8  # committed utterances that wait for the encoder; for one more the oldest is given up
     hear_timeout_s: float = 30
-    answer_timeout_s: float = 120
+    answer_timeout_s: float = 120  # without a piece of it

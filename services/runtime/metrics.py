@@ -65,6 +65,9 @@ class Metrics:
         self._audio = Counter(
             "textpro_audio_seconds", "Seconds of speech taken in.", ["service"], registry=self.registry
         )
+        self._spoken = Counter(
+            "textpro_spoken_seconds", "Seconds of speech sent out.", ["service"], registry=self.registry
+        )
         self._no_speech = Counter(
             "textpro_no_speech",
             "Utterances in which nothing was said, by reason.",
@@ -139,6 +142,10 @@ class Metrics:
     def audio(self, seconds: float) -> None:
         """Count speech taken in."""
         self._audio.labels(self.service).inc(seconds)
+
+    def spoken(self, seconds: float) -> None:
+        """Count speech sent out."""
+        self._spoken.labels(self.service).inc(seconds)
 
     def no_speech(self, reason: str) -> None:
         """Count an utterance in which nothing was said."""

@@ -79,13 +79,14 @@ async def calling(
     gateway: str,
     *,
     detection: str = "server_vad",
+    modality: str = "text",
     tools: str = "",
     server: Callable[[Any], None] | None = None,
 ) -> AsyncIterator[Caller]:
     """In a call. The caller must be content by the end.
 
-    gateway: its URL. detection: the type of turn detection. tools: names of functions of the page. server: takes the
-    place of the gateway's WebSocket.
+    gateway: its URL. detection: the type of turn detection. modality: of the answers. tools: names of functions of the
+    page. server: takes the place of the gateway's WebSocket.
     """
     url = f"{gateway.replace('http', 'ws', 1)}/v1/realtime?model=textpro"
     page = await chromium.new_page()
@@ -94,7 +95,7 @@ async def calling(
         if server is not None:
             await page.route_web_socket(url, server)
         await page.goto(site)
-        await caller.run(f"caller.call('{url}', {{ type: '{detection}' }}, [{tools}])")
+        await caller.run(f"caller.call('{url}', {{ type: '{detection}' }}, '{modality}', [{tools}])")
         yield caller
         await caller.run("caller.hangUp()")
         await caller.is_content()

@@ -247,6 +247,33 @@ async def test_speech_over_the_server_s_voice_stops_it_and_says_what_was_heard(
     assert 0 <= told["audio_end_ms"] < 5000
 
 
+async def test_the_gateway_s_own_voice_is_heard_and_stops_when_it_is_told(
+    house: Callable[..., Any], visit: Any
+) -> None:
+    async with house(speech="espeak-ng", speech_lead_s=30) as here, visit(url(here)) as visitor:
+        await visitor.page.get_by_label("Voice").check()
+        await visitor.type("a long story " * 10)
+        await visitor.sees(".answer[data-status=completed] .times", "first sound")
+        await visitor.page.keyboard.press("Escape")
+        await visitor.sees(".answer[data-status=interrupted] .problem", "interrupted")
+        (told,) = [event for event in visitor.sent if event["type"] == "conversation.item.truncate"]
+        await visitor.type("And then?")
+        await visitor.sees(".answer .words", "You said: And then?.")
+        said = [m["content"] for m in here.llm.requests[-1]["messages"] if m["role"] == "assistant"]
+    assert told["audio_end_ms"] < 5000
+    assert all(len(text) < len("a long story " * 10) for text in said)
+
+
+async def test_where_the_gateway_has_no_voice_the_page_says_nothing_of_it(
+    house: Callable[..., Any], visit: Any
+) -> None:
+    async with house() as here, visit(url(here)) as visitor:
+        await visitor.page.get_by_label("Voice").check()
+        await visitor.type("Hello")
+        await visitor.sees(".answer[data-status=completed] .words", "You said: Hello.")
+        assert not await visitor.page.locator("#notices").inner_text()
+
+
 async def test_on_a_phone_nothing_is_wider_than_the_screen(house: Callable[..., Any], visit: Any) -> None:
     async with house() as here, visit(url(here), viewport=PHONE, has_touch=True) as visitor:
         assert not await visitor.page.evaluate(SCROLLS_SIDEWAYS)

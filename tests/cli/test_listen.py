@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 import threading
+import wave
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from services.cli import main
+from services.cli import loudspeaker, main
 from services.cli.live_screen import LiveScreen
 from services.contracts.errors import NotFound
 from tests.gateway.conftest import PATIENCE_S, LoudIsSpeech, free_port, hum, served_house, wav_of
@@ -59,6 +60,41 @@ class Microphone(ModuleType):
             raise self.PortAudioError("Invalid sample rate")
 
 
+class SoundCard(ModuleType):
+    """A `sounddevice` whose loudspeaker plays from a thread, as fast as it can, or `fill` by `fill`."""
+
+    class PortAudioError(Exception): ...
+
+    def __init__(self, *, runs: bool = True) -> None:
+        super().__init__("sounddevice")
+        self.played, self.is_closed = b"", False
+        self._runs, self._stopped = runs, threading.Event()
+
+    def RawOutputStream(self, *, callback: Callable[..., None], **_: object) -> "SoundCard":
+        self._callback = callback
+        return self
+
+    def fill(self, n_bytes: int) -> None:
+        out = bytearray(n_bytes)
+        self._callback(out, n_bytes // 2, None, None)
+        self.played += out
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._play)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def _play(self) -> None:
+        while self._runs and not self._stopped.wait(0.001):
+            self.fill(4800)
+
+
 class _Stream:
     def __init__(self, sound: bytes, *, blocksize: int, callback: Callable[..., None], **_: object) -> None:
         silence = bytes(2 * blocksize)
@@ -98,6 +134,53 @@ async def test_a_recording_is_heard_answered_and_accounted_for(
     assert "\r" not in said  # nothing is rewritten where it can't be
     assert request["messages"][0]["content"] == "Be brief."
     assert request["max_tokens"] == 9
+
+
+@pytest.mark.anyio
+async def test_what_is_spoken_may_be_saved(spoken: Callable[..., Any], question: Path, tmp_path: Path) -> None:
+    path = tmp_path / "answer.wav"
+    async with spoken(speech="espeak-ng", speech_lead_s=30) as house:
+        arguments = ["listen", str(question), "--url", str(house.http.base_url), "--save-speech", str(path)]
+        assert await asyncio.to_thread(main, arguments) == 0
+    with wave.open(str(path)) as file:
+        assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (24_000, 1, 2)
+        assert 0.5 < file.getnframes() / 24_000 < 10
+
+
+@pytest.mark.anyio
+async def test_what_is_spoken_may_be_played(
+    spoken: Callable[..., Any], question: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = SoundCard()
+    monkeypatch.setitem(sys.modules, "sounddevice", card)
+    async with spoken(speech="espeak-ng", speech_lead_s=30) as house:
+        arguments = ["listen", str(question), "--url", str(house.http.base_url), "--speech"]
+        assert await asyncio.to_thread(main, arguments) == 0
+    assert len(card.played.strip(b"\0")) > 24_000
+    assert card.is_closed
+
+
+def test_a_loudspeaker_plays_in_order_and_nothing_that_was_cleared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sounddevice", card := SoundCard(runs=False))
+    speaker = loudspeaker.SoundCard()
+    for part in (b"\1" * 6, b"\2" * 6):
+        speaker.play(part)
+    card.fill(8)
+    speaker.clear()
+    speaker.play(b"\3" * 2)
+    card.fill(4)
+    speaker.close()
+    assert card.played == b"\1" * 6 + b"\2" * 2 + b"\3" * 2 + bytes(2)
+
+
+@pytest.mark.anyio
+async def test_a_gateway_without_a_voice_says_so(
+    spoken: Callable[..., Any], question: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with spoken() as house:
+        arguments = ["listen", str(question), "--url", str(house.http.base_url), "--save-speech", str(tmp_path / "a")]
+        assert await asyncio.to_thread(main, arguments) == 1
+    assert "TEXTPRO_SPEECH" in capsys.readouterr().err
 
 
 @pytest.mark.anyio

@@ -111,6 +111,7 @@ class FakeLlm:
     gate: asyncio.Event = field(default_factory=asyncio.Event)  # shut: waits after the first piece
     waiting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
     aborted: asyncio.Event = field(default_factory=asyncio.Event)
+    begins: str = "You said: "
     prosody_state: str | None = None
     breaks_off: bool = False
     refusal: tuple[int, dict[str, Any] | str, dict[str, str]] | None = None
@@ -158,7 +159,7 @@ class FakeLlm:
     async def _events(self, text: str) -> AsyncIterator[str]:
         try:
             yield self._chunk({"role": "assistant", "content": ""})
-            yield self._chunk({"content": "You said: "})
+            yield self._chunk({"content": self.begins})
             self.waiting.release()
             await self.gate.wait()
             if self.breaks_off:

@@ -94,6 +94,39 @@ def test_an_answer_keeps_what_was_heard_of_it() -> None:
     assert len(made.messages("")) == 1
 
 
+def spoken(*sentences: tuple[str, float]) -> Item:
+    text, ms = "".join(text for text, _ in sentences), sum(ms for _, ms in sentences)
+    timed = tuple((len(text), ms) for text, ms in sentences)
+    return Item("i", "assistant", f"{text} This was not spoken.", spoken=True, audio_ms=ms, sentences=timed)
+
+
+@pytest.mark.parametrize(
+    ("end_ms", "heard"),
+    [
+        (0, ""),
+        (500, "It is"),
+        (1000, "It is Paris."),
+        (1400, "It is Paris. On the"),
+        (1700, "It is Paris. On the Seine."),
+    ],
+)
+def test_of_an_answer_that_was_spoken_here_whole_sentences_are_known(end_ms: float, heard: str) -> None:
+    made = conversation(spoken(("It is Paris. ", 1000.0), ("On the Seine.", 700.0), ("\n", 0.0), ("Yes.", 300.0)))
+    assert made.truncate("i", end_ms).text == heard
+
+
+def test_an_answer_may_be_truncated_further_and_is_not_given_back() -> None:
+    made = conversation(spoken(("It is Paris. ", 1000.0), ("On the Seine.", 1000.0)))
+    made.truncate("i", 1500)
+    assert made.truncate("i", 1800).text == "It is Paris. On the"
+    assert made.truncate("i", 1000).text == "It is Paris."
+
+
+def test_an_item_comes_back_from_json_as_it_was() -> None:
+    item = spoken(("It is Paris. ", 1000.0), ("On the Seine.", 700.5))
+    assert Item.from_json(item.to_json()) == item
+
+
 @given(text=st.text(max_size=60), end=st.floats(0, 2000))
 def test_truncating_gives_whole_words_of_the_beginning(text: str, end: float) -> None:
     made = conversation(Item("i", "assistant", text, spoken=True, audio_ms=2000))

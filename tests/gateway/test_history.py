@@ -45,10 +45,13 @@ def test_a_negative_budget_leaves_nothing() -> None:
     assert fitting(turns(3), budget(16, "", SPEECH, max_tokens=100)) == []
 
 
-def test_halving_always_ends() -> None:
-    history = turns(9)
-    sizes = []
-    while history:
-        history = newer_half(history)
-        sizes.append(len(history))
-    assert sizes == [4, 2, 1, 0]
+def test_halving_keeps_the_instructions_and_the_last_words_and_always_ends() -> None:
+    messages = prompt("Be brief.", turns(9), SPEECH)
+    sizes = [len(messages)]
+    while len(shorter := newer_half(messages)) < len(messages):
+        messages = shorter
+        assert messages[0]["role"] == "system"
+        assert messages[1]["role"] == "user"
+        sizes.append(len(messages))
+    assert sizes == [20, 10, 6, 4, 2]
+    assert messages[-1]["content"] == "now"

@@ -249,10 +249,10 @@ async def test_nothing_is_left_of_what_was_thrown_away(line: Line) -> None:
         line.silence(3000)
         await line.until(tell.ResponseEnded)
     session = line.session
-    assert not session._answers
-    assert not session._heard
-    assert not session._encoding
-    assert not session._items
+    assert not session._answered._answers
+    assert not session._said._heard
+    assert not session._said._encoding
+    assert not session._said._items
 
 
 async def test_a_function_is_called_and_its_result_answered(line: Line) -> None:

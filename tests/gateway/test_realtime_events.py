@@ -16,11 +16,13 @@ from services.gateway.conversation import Item
 from services.gateway.live_events import LiveEvent, Response
 from services.gateway.realtime_events import events, session
 from services.gateway.session import Prosody
+from textpro.errors import SynthesisError
 
 KNOWN: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
 OURS = {"turn.eager", "turn.resumed"}
 ASKED = Item("i1", "user", "What is it?", spoken=True, prosody=Prosody("AAA=", (1, 1)), audio_ms=1234)
 SAID = Item("i2", "assistant", "It is Paris.")
+SPOKEN = replace(SAID, spoken=True, audio_ms=900, sentences=((12, 900.0),))
 CALL = Item("i3", "function_call", "{}", name="weather", call_id="c1")
 DONE = Response(
     "r1", ResponseWishes(), eager=True, output=[SAID], status="completed", reason="stop", usage=Usage(total_tokens=3)
@@ -51,6 +53,14 @@ def every_event() -> Iterator[LiveEvent]:
         yield tell.OutputAdded(replace(DONE, output=[]), item, "i1")
         yield tell.OutputDone(replace(DONE, output=[item]), item, "i1")
     yield tell.TextDelta(DONE, "i2", "It")
+    aloud = replace(DONE, spoken=True, output=[SPOKEN])
+    yield tell.OutputAdded(replace(aloud, output=[]), SPOKEN, "i1")
+    yield tell.TextDelta(aloud, "i2", "It")
+    yield tell.SoundDelta(aloud, "i2", b"\0\0")
+    yield tell.SpeechFailed("i2", SynthesisError("away"))
+    yield tell.Hushed(aloud, "i2", 300.2)
+    yield tell.OutputDone(aloud, SPOKEN, "i1")
+    yield tell.ResponseEnded(aloud)
     yield tell.ResponseEnded(DONE)
     yield tell.ResponseEnded(replace(DONE, reason="length"))
     yield tell.ResponseEnded(replace(DONE, status="cancelled", reason="turn_detected"))

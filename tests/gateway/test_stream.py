@@ -153,6 +153,9 @@ async def test_the_house_s_instructions_are_those_of_who_brings_none(spoken: Cal
         ({"temperature": "nan"}, "temperature"),
         ({"instructions": "x" * 8001}, "instructions"),
         ({"voice": "alloy"}, "voice"),
+        ({"speech": "on"}, "speech"),
+        ({"speech": "loud"}, "speech"),
+        ({"speech_rate": 1}, "speech_rate"),
     ],
 )
 async def test_a_bad_option_is_refused_before_the_upgrade(

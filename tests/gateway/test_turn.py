@@ -155,6 +155,68 @@ def test_speech_over_an_answer_ends_it_and_the_llm_s_work(room: Room) -> None:
     assert room.machine.is_speaking
 
 
+def test_speech_over_an_answer_whose_sound_is_still_played_hushes_it(room: Room) -> None:
+    answering(room).plays(3000)
+    room.finish()
+    assert [end.status for end in room.of(do.End)] == ["completed"]
+    assert room.machine.is_idle
+    room.speak(STANDARD.interrupt_ms + FRAME_MS)
+    assert len(room.of(do.Hush)) == 1
+    assert room.machine.is_speaking
+    assert len(room.of(do.End)) == 1
+
+
+def test_speech_over_an_answer_that_sounds_hushes_it_before_it_ends(room: Room) -> None:
+    answering(room).plays(3000)
+    actions = room.speak(STANDARD.interrupt_ms + FRAME_MS)
+    assert [type(action) for action in actions][:4] == [do.Hush, do.Abort, do.End, do.SpeechStarted]
+
+
+def test_what_was_played_to_its_end_is_not_hushed(room: Room) -> None:
+    answering(room).plays(1000)
+    room.finish()
+    room.silence(1000 + FRAME_MS)
+    room.speak(960)
+    assert not room.of(do.Hush)
+
+
+def test_it_takes_more_speech_to_hush_an_answer_than_to_begin_an_utterance() -> None:
+    room = answering(Room(replace(STANDARD, interrupt_ms=600)))
+    room.plays(3000)
+    room.finish()
+    room.speak(400)
+    room.silence(1000)
+    assert not room.of(do.Hush)
+    assert len(room.of(do.SpeechStarted)) == 1
+
+
+def test_where_nothing_interrupts_an_answer_is_played_to_its_end() -> None:
+    room = answering(Room(replace(STANDARD, interrupt=False)))
+    room.plays(3000)
+    room.finish()
+    room.speak(960)
+    assert room.machine.is_speaking
+    assert not room.of(do.Hush)
+
+
+def test_a_client_may_hush_an_answer_and_ask_for_the_next_without(room: Room) -> None:
+    answering(room).plays(3000)
+    room.finish()
+    room.tell(told.Ask())
+    room.answer("Paris, once more.")
+    assert not room.of(do.Hush)
+    assert room.tell(told.Cancel()) == [do.Hush()]
+    assert room.tell(told.Cancel()) == [do.Refuse("response_cancel_not_active")]
+
+
+def test_a_long_spoken_answer_is_not_given_up(room: Room) -> None:
+    answering(room)
+    for _ in range(4):
+        room.now_s += STANDARD.answer_timeout_s / 2
+        room.piece("sound")
+    assert not room.of(do.End)
+
+
 def test_a_short_yes_over_an_answer_need_not_end_it() -> None:
     room = answering(Room(replace(STANDARD, interrupt_ms=600)))
     room.speak(400)
@@ -261,7 +323,7 @@ def test_under_load_nothing_is_done_on_suspicion(room: Room) -> None:
 
 def test_an_eager_answer_that_is_not_wanted_any_more_is_thrown_away(room: Room) -> None:
     paused(room).piece("Paris")
-    room.machine.configure(replace(STANDARD, answer=False), room.now_s)
+    room.configured(replace(STANDARD, answer=False))
     room.tell(told.Commit())
     assert not room.is_generating
     assert not room.of(do.Begin)
@@ -386,8 +448,7 @@ def test_a_changed_conversation_is_answered_anew(room: Room) -> None:
 
 def test_detection_switched_off_leaves_the_audio_to_the_client(room: Room) -> None:
     paused(room)
-    for action in room.machine.configure(MANUAL, room.now_s):
-        room._do(action)
+    room.configured(MANUAL)
     room.silence(2000)
     assert not room.committed
     assert not room.is_generating
@@ -460,6 +521,11 @@ class Conversations(RuleBasedStateMachine):
         else:
             self.room.finish()
 
+    @precondition(lambda self: self.room.is_on_show)
+    @rule(ms=st.sampled_from([100, 2000]))
+    def plays(self, ms: int) -> None:
+        self.room.plays(ms)
+
     @rule(
         event=st.sampled_from(
             [told.Commit(), told.Clear(), told.Ask(), told.Cancel(), told.Edited(), told.Load(True), told.Load(False)]
@@ -486,9 +552,7 @@ class Conversations(RuleBasedStateMachine):
         )
     )
     def configured(self, settings: TurnSettings) -> None:
-        settings = replace(settings, max_utterance_ms=6000, max_unheard=3)
-        for action in self.room.machine.configure(settings, self.room.now_s):
-            self.room._do(action)
+        self.room.configured(replace(settings, max_utterance_ms=6000, max_unheard=3))
 
     @invariant()
     def state_is_bounded(self) -> None:
@@ -500,7 +564,7 @@ class Conversations(RuleBasedStateMachine):
         """Once the world has done its part nothing is left open: everything committed was heard or lost, every answer
         that began has ended."""
         room = self.room
-        room.machine.configure(replace(STANDARD, max_utterance_ms=6000), room.now_s)
+        room.configured(replace(STANDARD, max_utterance_ms=6000))
         for _ in range(50):
             room.silence(2500)
             while room.takes:

@@ -42,6 +42,7 @@ class Room:
         self.answers: dict[int, Answer] = {}
         self.committed: dict[int, tuple[int, int]] = {}
         self.said: dict[int, str | None] = {}  # utterance -> its words; None: lost
+        self.played_by_s = 0.0  # all sound that was sent, unless it was hushed
         self._heard_until = 0
         self._words: dict[int, str] = {}  # what takes heard
         self._asked = False
@@ -50,9 +51,13 @@ class Room:
     def tell(self, event: told.Event) -> list[do.Action]:
         """The machine's actions, done."""
         self._asked |= isinstance(event, told.Ask)
+        was_quiet = not self.machine.is_speaking
         actions = self.machine.on(event, self.now_s)
         for action in actions:
             self._do(action)
+        if was_quiet and self.machine.is_speaking and self.settings.interrupt:
+            assert not self.is_playing, "somebody speaks, and the answer goes on sounding"
+        assert self.machine.is_playing(self.now_s) == self.is_playing
         assert self.machine.needed_from <= self.machine.position
         assert not self.machine.is_idle or not (self.takes or self.is_generating), "idle, and still at work"
         return actions
@@ -106,7 +111,21 @@ class Room:
             self.piece(text)
         self.finish()
 
+    def plays(self, ms: float) -> list[do.Action]:
+        """The answer on show has so much sound, which is sent at once and plays behind what plays already."""
+        self.played_by_s = max(self.now_s, self.played_by_s) + ms / 1000
+        return self.tell(told.Playing(self.played_by_s))
+
+    def configured(self, settings: TurnSettings) -> None:
+        self.settings = settings
+        for action in self.machine.configure(settings, self.now_s):
+            self._do(action)
+
     # ------------------------------------------------------------------------------------------------------- looking
+    @property
+    def is_playing(self) -> bool:
+        return self.now_s < self.played_by_s
+
     @property
     def running(self) -> int:
         """The one generation that runs."""
@@ -174,7 +193,7 @@ class Room:
                 answer.runs, answer.to = True, (*self.conversation(), *([self._words[take]] if take else []))
             case do.Begin(number, eager):
                 answer = self.answers.setdefault(number, Answer(runs=False))
-                assert not self._on_show(), "two answers at once"
+                assert not self.is_on_show, "two answers at once"
                 assert not answer.begun
                 assert self._asked or not self.machine.is_speaking, "an answer into somebody's speech"
                 assert not eager or answer.to == self.conversation(), "an answer to something else"
@@ -193,10 +212,15 @@ class Room:
                 assert answer.status is None
                 assert not answer.runs
                 answer.status, answer.reason = status, reason
+                assert status != "cancelled" or reason == "session_closed" or not self.is_playing
                 assert answer.shown == answer.given[: len(answer.shown)]
                 assert status != "completed" or answer.shown == answer.given
+            case do.Hush():
+                assert self.is_playing, "nothing to hush"
+                self.played_by_s = self.now_s
             case _:
                 pass
 
-    def _on_show(self) -> bool:
+    @property
+    def is_on_show(self) -> bool:
         return any(answer.begun and answer.status is None for answer in self.answers.values())

@@ -53,8 +53,9 @@ def test_every_metric_has_help_and_names_its_service() -> None:
     metrics.sessions(1)
     metrics.eager("promoted")
     metrics.turn("answered")
+    metrics.spoken(1.5)
     ours = [family for family in metrics.registry.collect() if family.name.startswith("textpro_")]
-    assert len(ours) == 12
+    assert len(ours) == 13
     for family in ours:
         assert family.documentation.endswith(".")
         assert all(sample.labels["service"] == "llm" for sample in family.samples)

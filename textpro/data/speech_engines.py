@@ -1,6 +1,5 @@
-"""The programs that speak: espeak-ng as a library in this process, flite as a command; Kokoro has its own file."""
+"""What speaks a corpus: espeak-ng as a library in this process, flite as a command; Kokoro has its own file."""
 
-import ctypes
 import functools
 import io
 import subprocess
@@ -13,15 +12,12 @@ import soxr
 
 from textpro.data.ssml import with_breaks
 from textpro.data.voices import Delivery, Voice
-from textpro.errors import TextProError
+from textpro.errors import SynthesisError
+from textpro.espeak import LIBRARY, espeak
 
 SAMPLE_RATE = 16_000
 FLITE_TIMEOUT_S = 60
 INSTALL = "install it with: apt-get install espeak-ng flite"
-
-
-class SynthesisError(TextProError):
-    """An engine is missing, or cannot speak as asked."""
 
 
 class Synthesizer(Protocol):
@@ -36,27 +32,10 @@ class Synthesizer(Protocol):
 
 
 class EspeakNg:
-    """espeak-ng through its shared library, about 4 ms a sentence. The library's state is global to the process and
-    not thread-safe: one instance a process (`engine` sees to it), one caller at a time."""
+    """espeak-ng, about 4 ms a sentence."""
 
-    _SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT: samples go to the callback before espeak_Synth returns
-    _DONT_EXIT = 0x8000  # espeakINITIALIZE_DONT_EXIT: report missing data, do not end the process
-    _CHARS_UTF8 = 1
-    _SSML = 0x10
-    _RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4
-
-    def __init__(self, library: str = "libespeak-ng.so.1") -> None:
-        try:
-            self._library = ctypes.CDLL(library)
-        except OSError as error:
-            raise SynthesisError(f"the espeak-ng library is missing ({error}); {INSTALL}") from error
-        self._native_rate = self._library.espeak_Initialize(self._SYNCHRONOUS, 0, None, self._DONT_EXIT)
-        if self._native_rate <= 0:
-            raise SynthesisError(f"espeak-ng does not start: its data files are missing; {INSTALL}")
-        self._pieces: list[bytes] = []
-        callback_type = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
-        self._callback = callback_type(self._collect)  # kept: the library holds only its address
-        self._library.espeak_SetSynthCallback(self._callback)
+    def __init__(self, library: str = LIBRARY) -> None:
+        self._espeak = espeak(library)
 
     def speak(self, text: str, voice: Voice, delivery: Delivery) -> np.ndarray:
         """See `Synthesizer.speak`. Two calls differ in the breath noise of some variants, which has no seed.
@@ -64,30 +43,17 @@ class EspeakNg:
         At a break the word before it is drawn out too, as at the end of a phrase: by about 60 ms at 200 words a
         minute and 110 ms at 140.
         """
-        if self._library.espeak_SetVoiceByName(voice.name.encode()) != 0:
-            raise SynthesisError(f"espeak-ng has no voice {voice.name!r}; {INSTALL} (1.51 or newer)")
-        settings = {
-            self._RATE: delivery.rate_wpm,
-            self._VOLUME: delivery.volume,
-            self._PITCH: delivery.pitch,
-            self._RANGE: delivery.range,
-        }
-        for parameter, value in settings.items():
-            self._library.espeak_SetParameter(parameter, value, 0)
-        self._pieces.clear()
         breaks = delivery.break_ms > 0
-        data = (with_breaks(text, delivery) if breaks else text).encode()
-        flags = self._CHARS_UTF8 | (self._SSML if breaks else 0)
-        size = ctypes.c_size_t(len(data) + 1)
-        if self._library.espeak_Synth(data, size, 0, 0, 0, flags, None, None) != 0:
-            raise SynthesisError(f"espeak-ng failed on {text!r}")
-        samples = np.frombuffer(b"".join(self._pieces), dtype="<i2")
-        return soxr.resample(samples, self._native_rate, SAMPLE_RATE, quality="MQ")
-
-    def _collect(self, samples: int | None, count: int, _events: int | None) -> int:
-        if samples and count > 0:
-            self._pieces.append(ctypes.string_at(samples, count * 2))
-        return 0
+        pcm16 = self._espeak.say(
+            with_breaks(text, delivery) if breaks else text,
+            voice.name,
+            rate_wpm=delivery.rate_wpm,
+            pitch=delivery.pitch,
+            range=delivery.range,
+            volume=delivery.volume,
+            ssml=breaks,
+        )
+        return soxr.resample(np.frombuffer(pcm16, dtype="<i2"), self._espeak.rate, SAMPLE_RATE, quality="MQ")
 
 
 class Flite:

@@ -8,7 +8,8 @@ const QUIET = 0.01; // a peak below it is no speech
 const SHORTEST_MS = 250; // of holding the button
 const COMMITTED = 'input_audio_buffer.committed';
 const NOTHING_SAID = 'input_audio_buffer_commit_empty';
-const HARMLESS = ['item_exists', 'response_cancel_not_active', 'item_not_found']; // of a race that somebody lost
+// A race that somebody lost; a server that does not speak, so that the browser does.
+const HARMLESS = ['item_exists', 'response_cancel_not_active', 'item_not_found', 'no_voice'];
 
 export class App {
   #state = conversation.empty();

@@ -6,7 +6,7 @@ const LEAD_S = 0.06; // before the first sound, so that the second is there in t
 
 export class Speaker {
   #context;
-  #parts = []; // {itemId, node, start, seconds} of the answer that is playing
+  #parts = []; // {itemId, node, start, seconds} of the answers that are playing, in their order
 
   /** context(): the page's AudioContext. */
   constructor(context) {
@@ -28,9 +28,10 @@ export class Speaker {
     const node = context.createBufferSource();
     node.buffer = buffer;
     node.connect(context.destination);
-    this.#parts = this.#parts.filter((part) => part.itemId === itemId);
+    const now = context.currentTime;
+    this.#parts = this.#parts.filter((part) => part.itemId === itemId || part.start + part.seconds > now);
     const last = this.#parts.at(-1);
-    const start = Math.max(context.currentTime + LEAD_S, last ? last.start + last.seconds : 0);
+    const start = Math.max(now + LEAD_S, last ? last.start + last.seconds : 0);
     node.start(start);
     this.#parts.push({ itemId, node, start, seconds: buffer.duration });
   }
@@ -40,8 +41,9 @@ export class Speaker {
     if (!this.isPlaying) return null;
     const context = this.#context();
     const now = context.currentTime - (context.outputLatency || 0);
-    const heard = this.#parts.map(({ start, seconds }) => Math.min(seconds, Math.max(0, now - start)));
-    const itemId = this.#parts[0].itemId;
+    const { itemId } = this.#parts.find((part) => part.start + part.seconds > now);
+    const own = this.#parts.filter((part) => part.itemId === itemId);
+    const heard = own.map(({ start, seconds }) => Math.min(seconds, Math.max(0, now - start)));
     for (const { node } of this.#parts) node.stop();
     this.#parts = [];
     return { itemId, heardMs: 1000 * heard.reduce((sum, seconds) => sum + seconds, 0) };

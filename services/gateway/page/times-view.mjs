@@ -2,14 +2,16 @@
 
 import { make } from './dom.mjs';
 
-const STAGES = { pause: 'pause', wait: 'wait', generate: 'generate' }; // they make up the total, in this order
-const MOMENTS = { first_token: 'first word', total: 'total', prefill: 'prefill' };
+const STAGES = { pause: 'pause', wait: 'wait', generate: 'generate', speak: 'speak' }; // they make up the total, in this order
+const MOMENTS = { first_token: 'first word', first_audio: 'first sound', total: 'total', prefill: 'prefill' };
 const MEANINGS = {
   pause: 'silence after the speech, until it had certainly ended',
   wait: 'from there to the first word',
   generate: 'from the first word to the last',
   first_token: 'from the end of the speech to the first word',
-  total: 'from the end of the speech to the last word',
+  speak: 'from the last word’s being written to its sound’s being sent',
+  first_audio: 'from the end of the speech to the first sound',
+  total: 'from the end of the speech to the end of the answer',
   prefill: 'the language model’s time to its first word; inside the pause when the answer was eager',
 };
 

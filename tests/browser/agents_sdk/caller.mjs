@@ -11,20 +11,23 @@ class Caller {
   unread = [];
   /** Words of answers, piece by piece. */
   deltas = [];
+  /** Bytes of the answers' sound. */
+  heard = 0;
   errors = [];
   #session;
   #context = new AudioContext({ sampleRate: RATE });
   #understood = new Set();
 
-  /** turnDetection: as the SDK writes it. */
-  async call(url, turnDetection, tools = []) {
+  /** turnDetection, modality: as the SDK writes them. */
+  async call(url, turnDetection, modality, tools = []) {
     const transport = new OpenAIRealtimeWebSocket({ useInsecureApiKey: true });
     transport.on('*', (event) => this.#take(transport, event));
     transport.on('output_text_delta', ({ delta }) => this.deltas.push(delta));
     const agent = new RealtimeAgent({ name: 'assistant', instructions: 'You are a helpful assistant.', tools });
     const providerData = { temperature: 0 };
-    const config = { outputModalities: ['text'], audio: { input: { turnDetection } }, providerData };
+    const config = { outputModalities: [modality], audio: { input: { turnDetection } }, providerData };
     this.#session = new RealtimeSession(agent, { transport, model: 'textpro', config });
+    this.#session.on('audio', ({ data }) => (this.heard += data.byteLength));
     this.#session.on('error', ({ error }) => this.errors.push(JSON.stringify(error)));
     await this.#session.connect({ apiKey: 'sk-none', url });
     await this.#context.audioWorklet.addModule('capture.mjs');
@@ -41,6 +44,10 @@ class Caller {
 
   type(text) {
     this.#session.sendMessage(text);
+  }
+
+  interrupt() {
+    this.#session.interrupt();
   }
 
   hangUp() {

@@ -94,6 +94,18 @@ test('what was heard of an answer is what was played of it', () => {
   assert.equal(speaker.isPlaying, false);
 });
 
+test('an answer is played behind the one before, and all is silenced at once', () => {
+  const context = clock();
+  const speaker = new Speaker(() => context);
+  for (const itemId of ['i', 'j']) speaker.play(itemId, new Uint8Array(48_000), 24_000);
+  context.currentTime = 0.56;
+  assert.deepEqual(speaker.interrupt(), { itemId: 'i', heardMs: 500 });
+  assert.equal(context.stopped, 2);
+  for (const itemId of ['i', 'j']) speaker.play(itemId, new Uint8Array(48_000), 24_000);
+  context.currentTime += 1.56;
+  assert.equal(speaker.interrupt().itemId, 'j');
+});
+
 test('what was heard to its end can’t be interrupted', () => {
   const context = clock();
   const speaker = new Speaker(() => context);
