@@ -267,7 +267,8 @@ class LiveSession:
         """What somebody says becomes an item: at its end a place in the conversation, then its words."""
         match action:
             case do.SpeechStarted(utterance, sample):
-                self._items[utterance] = new_item_id()
+                waiting = {other: self._items[other] for other in self._waiting}  # what was taken back is forgotten
+                self._items = waiting | {utterance: new_item_id()}
                 self._emit(tell.SpeechStarted(self._items[utterance], _ms(sample)))
             case do.SpeechStopped(utterance, sample):
                 lag_s = (self._machine.position - sample) / SAMPLE_RATE
