@@ -16,8 +16,7 @@ from itertools import cycle, islice
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -105,7 +104,7 @@ async def serve(encoder_port: int, llm_port: int, pace: Pace) -> None:
     """Until SIGTERM."""
     server = grpc.aio.server()
     encoder_pb2_grpc.add_EncoderServicer_to_server(Encoder(pace), server)
-    states = HealthServicer()
+    states = health.aio.HealthServicer()  # pyright: ignore[reportAttributeAccessIssue]  (the package assigns it)
     health_pb2_grpc.add_HealthServicer_to_server(states, server)
     await states.set(SERVICE_NAME, health_pb2.HealthCheckResponse.SERVING)
     server.add_insecure_port(f"127.0.0.1:{encoder_port}")
