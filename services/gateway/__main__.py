@@ -1,8 +1,9 @@
 """`python -m services.gateway`: the gateway on :8000, until SIGTERM."""
 
-import asyncio
 import logging
 import sys
+
+import uvloop
 
 from services.gateway.app import create_app
 from services.gateway.settings import GatewaySettings
@@ -39,7 +40,7 @@ def main() -> int:
         return 2
     configure("gateway", level=settings.log_level, format=settings.log_format)
     try:
-        asyncio.run(_run(settings))
+        uvloop.run(_run(settings))
     except OSError as error:
         log.error("can't serve: %s", error)
         return 1
