@@ -39,13 +39,15 @@ format: .venv/dev.stamp ## Rewrite the sources as `make check` wants them
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/dev.stamp programs ## Time the encoder, a turn, the first token and live turns side by side with others; JSON goes to out/bench
+bench: .venv/dev.stamp programs ## Time the encoder, a turn, the first token and live turns, load and memory; JSON goes to out/bench
 	$(BIN)/textpro synthesize --out out/bench/speech --clips 50 --split test --seed 2
 	$(BIN)/python -m bench.encoder --manifest out/bench/speech/manifest.jsonl --out out/bench/encoder.json
 	$(BIN)/python -m bench.turn examples/capital.wav --out out/bench/turn.json
 	$(BIN)/python -m bench.first_token --out out/bench/first_token.json
 	$(BIN)/python -m bench.live --out out/bench/live.json
 	$(BIN)/python -m bench.barge_in --out out/bench/barge_in.json
+	$(BIN)/python -m bench.sessions --out out/bench/sessions.json
+	$(BIN)/python -m bench.memory --out out/bench/memory.json
 
 proto: .venv/dev.stamp ## Generate the gRPC code from services/contracts/encoder.proto
 	$(BIN)/python -m services.contracts.generate

@@ -1,8 +1,9 @@
 """`python -m services.gateway`: the gateway on :8000, until SIGTERM."""
 
-import asyncio
 import logging
 import sys
+
+import uvloop
 
 from services.gateway.app import create_app
 from services.gateway.espeak_voice import EspeakVoice
@@ -43,7 +44,7 @@ def main() -> int:
     try:
         if settings.speech == "espeak-ng":
             EspeakVoice.check(settings.speech_voice)
-        asyncio.run(_run(settings))
+        uvloop.run(_run(settings))
     except OSError as error:
         log.error("can't serve: %s", error)
         return 1

@@ -13,6 +13,7 @@ class Ear:
 
     def __init__(self, live: LiveSession, form: Format, n_bytes: int = 0) -> None:
         self._live, self.n_bytes = live, n_bytes
+        self._unbroken = 0  # bytes heard since others had their turn
         self.change(form)
 
     def change(self, form: Format) -> None:
@@ -20,12 +21,15 @@ class Ear:
         self._form, self._converter = form, Converter(form, HEARD)
 
     async def hear(self, data: bytes) -> None:
-        """Sound goes on. A long piece does not keep other sessions waiting."""
+        """Sound goes on. Neither a long piece nor many short ones at once keep other sessions waiting."""
         for start in range(0, len(data), SLICE_BYTES):
             piece = data[start : start + SLICE_BYTES]
             self.n_bytes += len(piece)
             self._live.hear(self._converter.convert(piece))
-            await asyncio.sleep(0)
+            self._unbroken += len(piece)
+            if self._unbroken >= SLICE_BYTES:
+                self._unbroken = 0
+                await asyncio.sleep(0)
 
     def flush(self) -> None:
         """What the filter holds back is heard now."""

@@ -76,7 +76,8 @@ class Utterances:
             case do.Resumed(utterance):
                 emit(tell.TurnResumed(self._items[utterance]))
             case do.SpeechStarted(utterance, sample):
-                self._items[utterance] = new_item_id()
+                waiting = {other: self._items[other] for other in self._waiting}  # what was taken back is forgotten
+                self._items = waiting | {utterance: new_item_id()}
                 emit(tell.SpeechStarted(self._items[utterance], ms(sample)))
             case do.SpeechStopped(utterance, sample):
                 lag_s = (position - sample) / SAMPLE_RATE

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from fastapi import WebSocket, WebSocketDisconnect
 from fastapi.responses import JSONResponse
+from starlette.types import Message
 
 from services.contracts.errors import Cancelled, DeadlineExceeded, TakenOver, body, headers, outcome
 from services.gateway.calls import Call, Peer
@@ -15,6 +16,7 @@ from services.gateway.settings import GatewaySettings
 from textpro.errors import TextProError
 
 log = logging.getLogger(__name__)
+IDLE_STEP = 0.05  # of the longest silence: how precisely it is measured, for a timer for every frame is dear
 CLOSE_S = 5.0  # for the last words to a client that does not read
 MAX_REASON_BYTES = 120  # of the 123 that a close frame has room for
 WELL_DONE = 1000
@@ -79,17 +81,26 @@ async def _until_the_end(
 
 async def _receive(websocket: WebSocket, peer: Peer, idle_s: float) -> NoReturn:
     """The client's going is an error, too, and ends the group."""
-    while True:
-        try:
-            async with asyncio.timeout(idle_s):
+    loop = asyncio.get_running_loop()
+    heard_s = loop.time()
+    try:
+        async with asyncio.timeout(idle_s) as idle:
+            while True:
                 message = await websocket.receive()
-        except TimeoutError:
-            raise DeadlineExceeded(f"nothing came for {idle_s:g} s (TEXTPRO_LIVE_IDLE_S)") from None
-        if message["type"] == "websocket.disconnect":
-            # uvicorn's 1005 may be a client that is lost; one that closed has given a reason, if an empty one.
-            raise WebSocketDisconnect(message["code"] if "reason" in message else LOST)
-        text, data = message.get("text"), message.get("bytes")
-        await peer.receive(text if text is not None else data or b"")
+                if loop.time() - heard_s > IDLE_STEP * idle_s:
+                    heard_s = loop.time()
+                    idle.reschedule(heard_s + idle_s)
+                await peer.receive(_content(message))
+    except TimeoutError:
+        raise DeadlineExceeded(f"nothing came for {idle_s:g} s (TEXTPRO_LIVE_IDLE_S)") from None
+
+
+def _content(message: Message) -> str | bytes:
+    if message["type"] == "websocket.disconnect":
+        # uvicorn's 1005 may be a client that is lost; one that closed has given a reason, if an empty one.
+        raise WebSocketDisconnect(message["code"] if "reason" in message else LOST)
+    text, data = message.get("text"), message.get("bytes")
+    return text if text is not None else data or b""
 
 
 async def _send(websocket: WebSocket, outbox: Outbox) -> NoReturn:

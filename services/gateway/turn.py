@@ -249,7 +249,7 @@ class TurnMachine:
 
     def _abort_eager(self) -> Iterator[Action]:
         answer, self._eager_answer = self._eager_answer, None
-        if answer is not None and answer.reason is None:
+        if answer is not None:
             yield do.Abort(answer.number)
 
     # ---------------------------------------------------------------------------------------------------- committing

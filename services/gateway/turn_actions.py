@@ -104,7 +104,7 @@ class Generate:
 
 @dataclass(frozen=True)
 class Abort:
-    """End this generation in the LLM itself; nothing of it is shown any more."""
+    """End this generation in the LLM itself, unless it has ended; nothing of it is shown any more."""
 
     answer: int
 

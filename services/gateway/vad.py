@@ -52,6 +52,8 @@ class VoiceActivity:
         data = self._waiting + pcm16
         whole = len(data) // (2 * WINDOW) * (2 * WINDOW)
         self._waiting = data[whole:]
+        if not whole:
+            return []
         samples = np.frombuffer(data[:whole], "<i2").astype(np.float32) / FULL_SCALE
         return [self._judge(window) for window in samples.reshape(-1, WINDOW)]
 

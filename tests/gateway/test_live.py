@@ -1,6 +1,7 @@
 """A live session between a fake encoder on real gRPC and a fake LLM on real HTTP."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from services.gateway.llm_client import HttpLlm
 from services.gateway.pressure import Pressure
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import MemoryStore, StoreLimits
+from services.gateway.timeline import Timeline
 from services.gateway.turn_settings import TurnSettings
 from services.gateway.vad import VoiceModel
 from services.runtime.http import serving
@@ -350,3 +352,30 @@ async def test_the_stage_times_add_up(line: Line) -> None:
     assert timing_ms["pause"] > 300
     assert timing_ms["total"] == pytest.approx(sum(timing_ms[name] for name in ("pause", "wait", "generate")), abs=0.2)
     assert timing_ms["first_token"] == pytest.approx(timing_ms["pause"] + timing_ms["wait"], abs=0.2)
+
+
+async def test_what_was_made_on_suspicion_is_not_kept_however_long_the_conversation(line: Line) -> None:
+    def kept() -> int:
+        gc.collect()
+        return sum(type(thing) in (tell.Response, Timeline) for thing in gc.get_objects())
+
+    async def hesitate() -> None:
+        """A whole answer is thrown away, and then what was said is taken back."""
+        line.speak(960)
+        line.silence(320)
+        await line.until(tell.EagerBegun)
+        answering = [task for task in asyncio.all_tasks() if task.get_name().startswith("answer")]
+        await asyncio.wait(answering, timeout=PATIENCE_S)
+        line.speak(320)
+        await line.until(tell.TurnResumed)
+        line.session.clear()
+        await line.until(tell.Cleared)
+        line.seen.clear()
+
+    await hesitate()
+    before = kept()
+    for _ in range(10):
+        await hesitate()
+    assert kept() == before
+    wasted = line.metrics.registry.get_sample_value("textpro_eager_total", {"service": "gateway", "outcome": "wasted"})
+    assert wasted == 11

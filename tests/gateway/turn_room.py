@@ -204,7 +204,7 @@ class Room:
                 assert answer.status is None
                 answer.shown.append(content)
             case do.Abort(number):
-                assert self.answers[number].runs, "nothing to abort"
+                assert self.answers[number].runs or not self.answers[number].begun, "nothing to abort"
                 self.answers[number].runs = False
             case do.End(number, status, reason):
                 answer = self.answers[number]
