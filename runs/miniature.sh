@@ -4,7 +4,8 @@
 #   EAR     the one that ships, with the tap that serves best
 #   PAPER   trained with the mel loss, the tap in the decoder's middle, both as in the paper
 #   NO_MEL  its twin without that loss
-# Interrupted, it goes on where it was.
+# Interrupted, it goes on where it was. A run whose results lie in RESULTS is not made again: with
+# RESULTS=docs/results/miniature only those that nobody has measured yet.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 TEXTPRO=${TEXTPRO:-$PWD/.venv/bin/textpro}
@@ -16,7 +17,7 @@ VOICES=${VOICES:-10000} ASKING=${ASKING:-3500} CHATS=${CHATS:-3000}
 TESTS=${TESTS:-1300} QUIZ=${QUIZ:-554}
 ALIGN_STEPS=${ALIGN_STEPS:-20} JOINT_STEPS=${JOINT_STEPS:-600}
 BATCH=${BATCH:-16} PROCESSES=${PROCESSES:-2} DTYPE=${DTYPE:-bfloat16}
-DATA=$OUT/voices RESULTS=$OUT/results
+DATA=$OUT/voices RESULTS=${RESULTS:-$OUT/results}
 export OMP_NUM_THREADS=1
 mkdir -p "$DATA" "$RESULTS"
 
@@ -60,6 +61,7 @@ stage() { # align|joint FROM OUT STEPS OPTIONS…
 train() { # SYSTEM NAME EAR BUNDLE LAYOUT STEPS TURNS…
   local system=$1 name=$2 ear=$3 bundle=$4 layout=$5 steps=$6 turns=("${@:7}")
   [[ " $SYSTEMS " == *" $system "* ]] || return 0
+  [[ ! -e $RESULTS/gap-$system-$seed.json || ! -e $RESULTS/voice-$system-$seed.json ]] || return 0
   local out=$OUT/slm/$system-$seed
   echo "== $name, seed $seed"
   hear "$ear" "$bundle"

@@ -1,0 +1,29 @@
+"""README's table of systems says what the kept results say."""
+
+import re
+from pathlib import Path
+
+from textpro.evaluation.report import modality_gap, paralinguistic
+from textpro.evaluation.results import read_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = {"the text LLM, reading them": "Text topline", "cascade: Whisper and the text LLM": "Cascade"}
+ROW = re.compile(r"^\| (?P<name>[^|]+) \| (?P<quiz>[\d.]+) % \| (?:(?P<voice>[\d.]+) % )?\|$", re.MULTILINE)
+
+
+def test_the_readme_quotes_the_kept_results() -> None:
+    runs = read_folder(ROOT / "docs" / "results" / "miniature")
+    quiz, voice = modality_gap(runs)[0].rows, {}
+    for table in paralinguistic(runs):
+        if "likelihood" in table.title:
+            voice = table.rows
+    rows = list(ROW.finditer((ROOT / "README.md").read_text().replace("**", "")))
+    assert len(rows) == 5
+    for row in rows:
+        name = NAMES.get(row["name"], row["name"])
+        system = name if name in quiz else name.removeprefix("TextPro ")
+        accuracy = quiz[system][0]
+        assert accuracy is not None
+        assert float(row["quiz"]) == round(accuracy.mean, 1)
+        average = voice[system][-1] if system in voice else None
+        assert (row["voice"] and float(row["voice"])) == (average and round(average.mean, 1))
