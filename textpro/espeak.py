@@ -70,7 +70,11 @@ class Espeak:
         return 0
 
 
-@functools.cache
 def espeak(library: str = LIBRARY) -> Espeak:
     """This process's espeak-ng. Raises SynthesisError where it is not installed."""
+    return _only(library)
+
+
+@functools.cache
+def _only(library: str) -> Espeak:
     return Espeak(library)

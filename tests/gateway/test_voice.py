@@ -1,6 +1,7 @@
 """What every voice does, and what only a voice behind HTTP can get wrong."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
@@ -13,6 +14,8 @@ from services.gateway.http_voice import HttpVoice
 from services.gateway.voice import Voice
 from services.runtime.http import serving
 from tests.gateway.speech_server import SpeechServer
+from textpro.data.speech_engines import EspeakNg
+from textpro.data.voices import STYLES, voices
 from textpro.errors import SynthesisError
 
 pytestmark = pytest.mark.anyio
@@ -71,6 +74,19 @@ async def test_espeak_speaks_as_fast_as_is_wished() -> None:
     slow, fast = [b"".join(await said(voice, "The capital of France is Paris.", speed)) for speed in (0.7, 1.5)]
     await voice.close()
     assert len(slow) > 1.5 * len(fast)
+
+
+async def test_espeak_speaks_for_the_corpora_in_the_same_process() -> None:
+    voice, corpora = EspeakVoice(), EspeakNg()
+    spoken = await said(voice, "Hello.")
+    assert len(
+        corpora.speak(
+            "Hello.", next(one for one in voices("seen") if one.engine == "espeak-ng"), STYLES[0].draw(random.Random(0))
+        )
+    )
+    spoken += await said(voice, "Hello.")
+    await voice.close()
+    assert len(spoken) == 2
 
 
 def test_a_voice_that_espeak_does_not_know_is_refused_at_the_start() -> None:
