@@ -73,6 +73,7 @@ def vocabulary() -> dict[str, set[str]]:
     metrics.queue_depth(1)
     metrics.batch(1)
     metrics.audio(1.0)
+    metrics.spoken(1.0)
     metrics.no_speech("silence")
     metrics.llm_tokens(prompt=1)
     metrics.eager("promoted")
