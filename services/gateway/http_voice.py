@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 
 from services.gateway.formats import Format
+from services.gateway.http_client import http_client
 from services.gateway.llm_reply import error_message
 from textpro.errors import SynthesisError
 
@@ -28,12 +29,11 @@ class HttpVoice:
         self, url: str, *, model: str, voice: str, key: str | None, timeout_s: float, max_connections: int
     ) -> None:
         self._fields = {"model": model, "voice": voice, "response_format": "pcm"}
-        self._client = httpx.AsyncClient(
-            base_url=url,
-            headers={"Authorization": f"Bearer {key}"} if key else {},
+        self._client = http_client(
+            url,
             timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, CONNECT_TIMEOUT_S)),
-            limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections),
-            trust_env=False,
+            max_connections=max_connections,
+            headers={"Authorization": f"Bearer {key}"} if key else None,
         )
 
     async def speak(self, text: str, speed: float = 1.0) -> AsyncGenerator[bytes, None]:

@@ -12,6 +12,7 @@ from services.contracts.chat import ProsodyState
 from services.contracts.errors import BadRequest, Overloaded, TextProError, Unavailable
 from services.gateway.encoder_client import ProsodyKind
 from services.gateway.history import Message, newer_half
+from services.gateway.http_client import http_client
 from services.gateway.limits import Deadline
 from services.gateway.llm_reply import RETRY_AFTER_S, Reply, error_message
 from services.runtime.http import REQUEST_ID_HEADER
@@ -90,12 +91,8 @@ class HttpLlm:
     def __init__(self, url: str, model: str, *, max_connections: int) -> None:
         self._model = model
         self._profile: LlmProfile | None = None
-        self._client = httpx.AsyncClient(
-            base_url=url,
-            timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S, pool=CONNECT_TIMEOUT_S),
-            limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections),
-            trust_env=False,
-        )
+        timeout = httpx.Timeout(None, connect=CONNECT_TIMEOUT_S, pool=CONNECT_TIMEOUT_S)
+        self._client = http_client(url, timeout=timeout, max_connections=max_connections)
 
     async def profile(self) -> LlmProfile:
         """Asked once, and again after every `check`. Raises Unavailable."""
