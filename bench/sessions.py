@@ -29,9 +29,10 @@ from services.cli import stream_client
 from services.cli.client import ChatError
 from services.gateway import turn_actions as do
 from services.gateway import turn_events as told
+from services.gateway.silero import WINDOW, VoiceModel
 from services.gateway.turn import SAMPLES_PER_MS, TurnMachine
 from services.gateway.turn_settings import TurnSettings
-from services.gateway.vad import WINDOW, VoiceActivity, VoiceModel
+from services.gateway.vad import VoiceActivity
 from textpro.audio import SAMPLE_RATE
 from textpro.errors import TextProError
 

@@ -5,6 +5,7 @@ import logging
 import sys
 
 import uvloop
+from threadpoolctl import threadpool_limits
 
 from services.gateway.app import create_app
 from services.gateway.espeak_voice import EspeakVoice
@@ -43,6 +44,7 @@ def main() -> int:
     except SettingsError as error:
         print(f"gateway: {error}", file=sys.stderr)
         return 2
+    threadpool_limits(1, "blas")  # one event loop, one core: the voice model's products are small
     configure("gateway", level=settings.log_level, format=settings.log_format)
     try:
         if settings.speech == "espeak-ng":

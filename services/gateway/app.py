@@ -27,9 +27,10 @@ from services.gateway.pressure import Pressure
 from services.gateway.redis_client import connect
 from services.gateway.redis_store import RedisStore
 from services.gateway.settings import GatewaySettings
+from services.gateway.silero import VoiceModel
 from services.gateway.store import MemoryStore, Store, StoreLimits
 from services.gateway.transcription_api import transcription_router
-from services.gateway.vad import VoiceModel
+from services.gateway.vad import VoiceBatcher
 from services.gateway.voice import Voice
 from services.runtime.http import BodyLimit, RequestId, install_errors
 from services.runtime.lifecycle import Readiness
@@ -79,7 +80,7 @@ def create_app(
             )
             opened.callback(parts.hearing.close)
             journal = _journal(redis, settings)
-            app.state.parts, app.state.vad = parts, VoiceModel()
+            app.state.parts, app.state.vad = parts, VoiceBatcher(VoiceModel())
             async with _probed(parts, readiness), Calls(settings, journal).open() as app.state.calls:
                 yield
 

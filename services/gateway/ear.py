@@ -25,15 +25,15 @@ class Ear:
         for start in range(0, len(data), SLICE_BYTES):
             piece = data[start : start + SLICE_BYTES]
             self.n_bytes += len(piece)
-            self._live.hear(self._converter.convert(piece))
+            await self._live.hear(self._converter.convert(piece))
             self._unbroken += len(piece)
             if self._unbroken >= SLICE_BYTES:
                 self._unbroken = 0
                 await asyncio.sleep(0)
 
-    def flush(self) -> None:
+    async def flush(self) -> None:
         """What the filter holds back is heard now."""
-        self._live.hear(self._converter.flush())
+        await self._live.hear(self._converter.flush())
         self.change(self._form)
 
     def bytes_before(self, position: int) -> int:

@@ -1,8 +1,8 @@
 """A live session: sound and wishes in, events out. The turn machine decides; here it is done, by what stands for what
 is said (live_utterances.py) and for what is answered (live_answers.py).
 
-Everything but the calls that take time, the encoder's, the LLM's and the voice's, happens at once and in order on the
-event loop, so that nothing has to be locked. Those calls are tasks of the session's own group: they end with it.
+What takes time, the calls of the encoder, of the LLM and of the voice, are tasks of the session's own group: they end
+with it. All else happens in order on the event loop, so that nothing has to be locked.
 """
 
 import asyncio
@@ -23,10 +23,11 @@ from services.gateway.live_answers import Answers
 from services.gateway.live_events import LiveEvent
 from services.gateway.live_scene import Scene, ms
 from services.gateway.live_utterances import Utterances
+from services.gateway.silero import WINDOW
 from services.gateway.sound import BYTES_PER_SAMPLE, Sound
 from services.gateway.turn import TurnMachine
 from services.gateway.turn_settings import TurnSettings
-from services.gateway.vad import WINDOW, VoiceActivity, VoiceModel
+from services.gateway.vad import VoiceActivity, VoiceBatcher
 
 REFUSALS: dict[do.Refusal, str] = {
     "input_audio_buffer_commit_empty": "there is no sound to commit",
@@ -41,7 +42,7 @@ class LiveSession:
     def __init__(
         self,
         parts: Parts,
-        model: VoiceModel,
+        vad: VoiceBatcher,
         emit: Callable[[LiveEvent], None],
         tasks: asyncio.TaskGroup,
         settings: TurnSettings,
@@ -54,7 +55,7 @@ class LiveSession:
         self._left, self._standard = left, settings
         self._settings, patience = turn_settings(self.config, settings)
         self._machine = TurnMachine(self._settings, position=left.position)
-        self._voice = VoiceActivity(model)
+        self._vad, self._voice = vad, VoiceActivity(vad.model)
         self._sound = Sound(left.position)
         self._said = Utterances(self._scene, self._sound, patience)
         self._answered = Answers(self._scene)
@@ -87,13 +88,14 @@ class LiveSession:
         return self._sound.last
 
     # ---------------------------------------------------------------------------------------------- what a client does
-    def hear(self, pcm16: bytes) -> None:
+    async def hear(self, pcm16: bytes) -> None:
         """Sound goes on: PCM16, mono, 16 kHz, whole samples."""
         self._look_round()
         self._sound.add(pcm16)
         if self._settings.detect:
-            for speech in self._voice.hear(pcm16):
-                self._tell(told.Sound(WINDOW, speech))
+            self._voice.add(pcm16)
+            while self._voice.has_window:
+                self._tell(told.Sound(WINDOW, await self._vad.judge(self._voice)))
         else:
             self._catch_up()
         self._sound.forget(self._machine.needed_from)

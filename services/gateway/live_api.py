@@ -32,17 +32,17 @@ def live_router(seats: Seats, readiness: Readiness) -> APIRouter:
 
     @router.websocket("/v1/realtime")
     async def realtime(websocket: WebSocket) -> None:
-        parts, model = websocket.app.state.parts, websocket.app.state.vad
+        parts, vad = websocket.app.state.parts, websocket.app.state.vad
         turns = TurnSettings(partial_ms=parts.settings.partial_ms)
 
         def opened(call: Call, tasks: asyncio.TaskGroup, left: State | None) -> RealtimeSession:
-            return RealtimeSession(Opening(call.token, parts, model, call.outbox, tasks, turns, left))
+            return RealtimeSession(Opening(call.token, parts, vad, call.outbox, tasks, turns, left))
 
         await admitted(websocket, parts, lambda: opened, "realtime")
 
     @router.websocket("/v1/stream")
     async def stream(websocket: WebSocket) -> None:
-        parts, model = websocket.app.state.parts, websocket.app.state.vad
+        parts, vad = websocket.app.state.parts, websocket.app.state.vad
         turns = TurnSettings(partial_ms=parts.settings.partial_ms, answer_commits=True)
 
         def asked() -> Opened:
@@ -50,7 +50,7 @@ def live_router(seats: Seats, readiness: Readiness) -> APIRouter:
             options = stream_options(given, parts.settings)
 
             def opened(call: Call, tasks: asyncio.TaskGroup, left: State | None) -> StreamSession:
-                return StreamSession(Opening(call.token, parts, model, call.outbox, tasks, turns, left), options)
+                return StreamSession(Opening(call.token, parts, vad, call.outbox, tasks, turns, left), options)
 
             return opened
 

@@ -16,7 +16,7 @@ from services.gateway.live_events import LiveEvent
 from services.gateway.outbox import Outbox
 from services.gateway.session import new_session_id
 from services.gateway.turn_settings import TurnSettings
-from services.gateway.vad import VoiceModel
+from services.gateway.vad import VoiceBatcher
 from textpro.errors import TextProError
 
 
@@ -26,7 +26,7 @@ class Opening:
 
     token: str
     parts: Parts
-    model: VoiceModel
+    vad: VoiceBatcher
     outbox: Outbox
     tasks: asyncio.TaskGroup
     settings: TurnSettings
@@ -42,7 +42,7 @@ class LivePeer(ABC):
         self._token, self._outbox = opening.token, opening.outbox
         self._id: str = self._facts.get("session_id") or new_session_id()
         live = LeftBehind.from_json(self._facts["live"], left.items) if left else None
-        self._live = LiveSession(opening.parts, opening.model, self._emit, opening.tasks, opening.settings, live)
+        self._live = LiveSession(opening.parts, opening.vad, self._emit, opening.tasks, opening.settings, live)
         self._ear = Ear(self._live, HEARD, self._facts.get("input_bytes", 0))
 
     def state(self) -> State:

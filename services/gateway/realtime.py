@@ -59,7 +59,7 @@ class RealtimeSession(LivePeer):
             case wire.AudioAppend(audio=audio):
                 await self._ear.hear(_base64(audio))
             case wire.AudioCommit():
-                self._ear.flush()
+                await self._ear.flush()
                 live.commit(event_id)
             case wire.AudioClear():
                 live.clear(event_id)

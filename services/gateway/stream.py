@@ -41,7 +41,7 @@ class StreamSession(LivePeer):
             if isinstance(message, bytes):
                 await self._hear(message)
             else:
-                self._do(_validated(json_object(message)), is_new=is_new)
+                await self._do(_validated(json_object(message)), is_new=is_new)
         except TextProError as error:
             self._emit(tell.Refused(error))
 
@@ -86,7 +86,7 @@ class StreamSession(LivePeer):
             raise BadRequest(message, code="invalid_audio")
         await self._ear.hear(data)
 
-    def _do(self, message: wire.ClientMessage, *, is_new: bool) -> None:
+    async def _do(self, message: wire.ClientMessage, *, is_new: bool) -> None:
         live = self._live
         if self._is_stopped and not isinstance(message, wire.Cancel):
             raise BadRequest("the session was stopped; only `cancel` is taken", param="type", code="stopped")
@@ -96,7 +96,7 @@ class StreamSession(LivePeer):
                     raise BadRequest("`start` is the first message or none", param="type", code="already_started")
                 self._begin(stream_options(given, self._settings, before=self._options))
             case wire.Commit():
-                self._ear.flush()
+                await self._ear.flush()
                 live.commit()
             case wire.Clear():
                 live.clear()
@@ -109,7 +109,7 @@ class StreamSession(LivePeer):
                 live.ask(ResponseWishes())
             case wire.Stop():
                 self._is_stopped = True
-                self._ear.flush()
+                await self._ear.flush()
                 live.stop()
                 self._tasks.create_task(self._end(), name="end")
 

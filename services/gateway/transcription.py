@@ -14,8 +14,9 @@ from services.gateway.encoder_client import ProsodyKind, Speech
 from services.gateway.hearing import Longest
 from services.gateway.limits import Deadline
 from services.gateway.side_by_side import AT_ONCE, encode_all
+from services.gateway.silero import WINDOW, VoiceModel
 from services.gateway.utterances import Utterance, Utterances
-from services.gateway.vad import WINDOW, VoiceActivity, VoiceModel
+from services.gateway.vad import VoiceActivity
 from textpro.audio import FRAMES_PER_SECOND, FULL_SCALE, SAMPLE_RATE
 from textpro.loudness import made_audible
 

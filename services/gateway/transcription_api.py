@@ -75,7 +75,7 @@ def transcription_router(door: Doorkeeper) -> APIRouter:
             held.enter_context(door.admitted("transcriptions", parts.metrics))
             audio, fields = await deadline.run(read_transcription(request, parts.settings))
             recording = told.Recording(audio, fields.language or "", deadline)
-            transcribed = told.transcribe(recording, request.app.state.vad, parts)
+            transcribed = told.transcribe(recording, request.app.state.vad.model, parts)
             events = await held.enter_async_context(aclosing(transcribed))
             if not fields.stream:
                 return await while_connected(request, _whole(events, fields))

@@ -6,7 +6,7 @@ Positions are windows of 32 ms.
 
 from dataclasses import dataclass
 
-from services.gateway.vad import WINDOW_MS
+from services.gateway.silero import WINDOW_MS
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from services.contracts import encoder_pb2, encoder_pb2_grpc
 from services.contracts.status import status_of
 from services.gateway.app import create_app
 from services.gateway.settings import GatewaySettings
+from services.gateway.silero import CONTEXT
 from services.runtime.http import serving
 
 WIDTH = 4
@@ -187,8 +188,8 @@ class FakeLlm:
 class LoudIsSpeech:
     """A voice model that takes for speech whatever sounds."""
 
-    def judge(self, samples: np.ndarray, hidden: np.ndarray, cell: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        return (0.95 if np.abs(samples[64:]).mean() > LOUD else 0.02), hidden, cell
+    def judge(self, samples: np.ndarray, hidden: np.ndarray, cell: np.ndarray) -> tuple[np.ndarray, ...]:
+        return np.where(np.abs(samples[:, CONTEXT:]).mean(1) > LOUD, 0.95, 0.02), hidden, cell
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,11 @@ from services.gateway.live_events import LiveEvent
 from services.gateway.llm_client import HttpLlm
 from services.gateway.pressure import Pressure
 from services.gateway.settings import GatewaySettings
+from services.gateway.silero import VoiceModel
 from services.gateway.store import MemoryStore, StoreLimits
 from services.gateway.timeline import Timeline
 from services.gateway.turn_settings import TurnSettings
-from services.gateway.vad import VoiceModel
+from services.gateway.vad import VoiceBatcher
 from services.runtime.http import serving
 from services.runtime.metrics import Metrics
 from tests.gateway.conftest import PATIENCE_S, FakeEncoder, FakeLlm, LoudIsSpeech, hum
@@ -46,11 +47,11 @@ class Line:
     metrics: Metrics
     seen: list[LiveEvent] = field(default_factory=list)
 
-    def speak(self, ms: int) -> None:
-        self.session.hear(hum(ms // 10).tobytes())
+    async def speak(self, ms: int) -> None:
+        await self.session.hear(hum(ms // 10).tobytes())
 
-    def silence(self, ms: int) -> None:
-        self.session.hear(bytes(2 * SAMPLES_PER_MS * ms))
+    async def silence(self, ms: int) -> None:
+        await self.session.hear(bytes(2 * SAMPLES_PER_MS * ms))
 
     async def until(self, kind: type[E]) -> E:
         """The next event of a kind; those before it are kept in `seen`."""
@@ -68,10 +69,10 @@ class Line:
 
     async def ask(self) -> tell.ResponseEnded:
         """A spoken question and its answer."""
-        self.speak(960)
-        self.silence(320)
+        await self.speak(960)
+        await self.silence(320)
         await self.until(tell.EagerBegun)
-        self.silence(1600)
+        await self.silence(1600)
         return await self.until(tell.ResponseEnded)
 
     def names(self) -> list[str]:
@@ -100,7 +101,8 @@ async def _line(**settings: Any) -> AsyncIterator[Line]:
         opened.callback(llm.gate.set)
         inbox: asyncio.Queue[LiveEvent] = asyncio.Queue()
         async with asyncio.TaskGroup() as tasks:
-            session = LiveSession(parts, cast(VoiceModel, LoudIsSpeech()), inbox.put_nowait, tasks, TurnSettings())
+            vad = VoiceBatcher(cast(VoiceModel, LoudIsSpeech()))
+            session = LiveSession(parts, vad, inbox.put_nowait, tasks, TurnSettings())
             yield Line(session, encoder, llm, inbox, parts.metrics)
             session.close()
 
@@ -112,11 +114,11 @@ async def line() -> AsyncIterator[Line]:
 
 
 async def test_a_spoken_question_is_answered_before_its_end_is_certain_and_shown_after(line: Line) -> None:
-    line.speak(960)
-    line.silence(320)
+    await line.speak(960)
+    await line.silence(320)
     await line.until(tell.EagerBegun)
     assert len(line.encoder.requests) == 1
-    line.silence(1600)
+    await line.silence(1600)
     ended = await line.until(tell.ResponseEnded)
     assert line.names() == [
         "SpeechStarted",
@@ -151,18 +153,18 @@ async def test_the_next_turn_sends_the_last_one_s_bytes_again(line: Line) -> Non
 
 async def test_more_speech_throws_the_eager_answer_away(line: Line) -> None:
     line.llm.gate.clear()
-    line.speak(960)
-    line.silence(320)
+    await line.speak(960)
+    await line.silence(320)
     await line.until(tell.EagerBegun)
     await line.llm.waiting.acquire()
-    line.speak(320)
+    await line.speak(320)
     await line.until(tell.TurnResumed)
     async with asyncio.timeout(PATIENCE_S):
         await line.llm.aborted.wait()
     line.llm.gate.set()
-    line.silence(320)
+    await line.silence(320)
     await line.until(tell.EagerBegun)
-    line.silence(1600)
+    await line.silence(1600)
     await line.until(tell.ResponseEnded)
     assert line.names().count("ResponseBegun") == 1
     assert len(line.session.conversation.items) == 2
@@ -170,10 +172,10 @@ async def test_more_speech_throws_the_eager_answer_away(line: Line) -> None:
 
 async def test_speech_over_an_answer_ends_its_generation_and_keeps_what_was_delivered(line: Line) -> None:
     line.llm.gate.clear()
-    line.speak(960)
-    line.silence(2000)
+    await line.speak(960)
+    await line.silence(2000)
     await line.until(tell.TextDelta)
-    line.speak(160)
+    await line.speak(160)
     ended = await line.until(tell.ResponseEnded)
     assert (ended.response.status, ended.response.reason) == ("cancelled", "turn_detected")
     async with asyncio.timeout(PATIENCE_S):
@@ -184,7 +186,7 @@ async def test_speech_over_an_answer_ends_its_generation_and_keeps_what_was_deli
 
 async def test_a_client_may_commit_and_ask_by_itself(line: Line) -> None:
     line.session.configure({"audio": {"input": {"turn_detection": None}}})
-    line.speak(500)
+    await line.speak(500)
     line.session.commit()
     await line.until(tell.Transcribed)
     assert not line.llm.requests
@@ -215,8 +217,8 @@ async def test_what_can_t_be_done_is_refused_by_the_event_s_own_name(line: Line)
 
 async def test_an_encoder_that_fails_loses_the_words_and_not_the_session(line: Line) -> None:
     line.encoder.error = NotFound("gone")
-    line.speak(960)
-    line.silence(2000)
+    await line.speak(960)
+    await line.silence(2000)
     await line.until(tell.NotTranscribed)
     line.encoder.error = None
     ended = await line.ask()
@@ -225,8 +227,8 @@ async def test_an_encoder_that_fails_loses_the_words_and_not_the_session(line: L
 
 async def test_an_llm_that_fails_is_told_and_the_next_turn_is_answered(line: Line) -> None:
     line.llm.refusal = (500, {"message": "broken"}, {})
-    line.speak(960)
-    line.silence(2000)
+    await line.speak(960)
+    await line.silence(2000)
     ended = await line.until(tell.ResponseEnded)
     assert ended.response.status == "failed"
     line.llm.refusal = None
@@ -243,12 +245,12 @@ async def test_a_conversation_that_does_not_fit_is_cut(line: Line) -> None:
 
 async def test_nothing_is_left_of_what_was_thrown_away(line: Line) -> None:
     for _ in range(5):
-        line.speak(640)
-        line.silence(320)
+        await line.speak(640)
+        await line.silence(320)
         await line.until(tell.EagerBegun)
-        line.speak(320)
+        await line.speak(320)
         await line.until(tell.TurnResumed)
-        line.silence(3000)
+        await line.silence(3000)
         await line.until(tell.ResponseEnded)
     session = line.session
     assert not session._answered._answers
@@ -295,12 +297,12 @@ async def test_a_wish_that_can_t_be_met_is_refused(line: Line, wishes: dict[str,
 
 async def test_words_are_told_while_they_are_spoken(line: Line) -> None:
     for _ in range(2):
-        line.speak(960)
+        await line.speak(960)
         await line.encoded()
     partly = await line.until(tell.PartlyTranscribed)
     assert partly.text == "number"
     assert all(request.partial for request in line.encoder.requests)
-    line.silence(1600)
+    await line.silence(1600)
     said = await line.until(tell.Transcribed)
     assert said.item.id == partly.item_id
     assert said.item.text.startswith(partly.text)
@@ -309,13 +311,13 @@ async def test_words_are_told_while_they_are_spoken(line: Line) -> None:
 
 async def test_a_full_house_answers_nothing_on_suspicion(line: Line) -> None:
     line.encoder.error = Overloaded("full", retry_after_s=1)
-    line.speak(960)
+    await line.speak(960)
     await line.encoded()
-    line.silence(1600)
+    await line.silence(1600)
     await line.until(tell.NotTranscribed)
     line.encoder.error = None
-    line.speak(960)
-    line.silence(640)
+    await line.speak(960)
+    await line.silence(640)
     ended = await line.until(tell.ResponseEnded)
     assert (ended.response.status, ended.response.eager) == ("completed", False)
     assert "EagerBegun" not in line.names()
@@ -323,8 +325,8 @@ async def test_a_full_house_answers_nothing_on_suspicion(line: Line) -> None:
 
 async def test_a_client_may_want_no_eager_answers(line: Line) -> None:
     line.session.configure({"eager": "off"})
-    line.speak(960)
-    line.silence(1600)
+    await line.speak(960)
+    await line.silence(1600)
     ended = await line.until(tell.ResponseEnded)
     assert not ended.response.eager
     assert "EagerBegun" not in line.names()
@@ -332,15 +334,15 @@ async def test_a_client_may_want_no_eager_answers(line: Line) -> None:
 
 async def test_what_became_of_eager_answers_is_counted(line: Line) -> None:
     line.llm.gate.clear()
-    line.speak(960)
-    line.silence(320)
+    await line.speak(960)
+    await line.silence(320)
     await line.llm.waiting.acquire()
-    line.speak(320)
+    await line.speak(320)
     await line.until(tell.TurnResumed)
     line.llm.gate.set()
-    line.silence(320)
+    await line.silence(320)
     await line.until(tell.EagerBegun)
-    line.silence(1600)
+    await line.silence(1600)
     await line.until(tell.ResponseEnded)
     counted = line.metrics.exposition().decode()
     for outcome in ("promoted", "wasted"):
@@ -361,12 +363,12 @@ async def test_what_was_made_on_suspicion_is_not_kept_however_long_the_conversat
 
     async def hesitate() -> None:
         """A whole answer is thrown away, and then what was said is taken back."""
-        line.speak(960)
-        line.silence(320)
+        await line.speak(960)
+        await line.silence(320)
         await line.until(tell.EagerBegun)
         answering = [task for task in asyncio.all_tasks() if task.get_name().startswith("answer")]
         await asyncio.wait(answering, timeout=PATIENCE_S)
-        line.speak(320)
+        await line.speak(320)
         await line.until(tell.TurnResumed)
         line.session.clear()
         await line.until(tell.Cleared)

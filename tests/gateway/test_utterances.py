@@ -5,8 +5,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.gateway.silero import WINDOW_MS
 from services.gateway.utterances import Cutting, Utterance, Utterances
-from services.gateway.vad import WINDOW_MS
 
 CUTTING = Cutting()
 PAUSE, MARGIN, LONGEST = (round(ms / WINDOW_MS) for ms in (CUTTING.pause_ms, CUTTING.margin_ms, CUTTING.longest_ms))

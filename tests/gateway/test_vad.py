@@ -1,13 +1,17 @@
-"""Voice activity along a stream."""
+"""Voice activity along a stream, and along many at once."""
 
+import asyncio
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 
-from services.gateway.vad import WINDOW, VoiceActivity, VoiceModel
+from services.gateway.silero import WINDOW, VoiceModel
+from services.gateway.vad import GATHER_S, VoiceActivity, VoiceBatcher
 from textpro.audio import SAMPLE_RATE, decode
 
+NEAR = 1e-5
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
@@ -59,3 +63,80 @@ def test_what_is_forgotten_has_no_part_in_what_comes(model: VoiceModel, speech: 
     first = stream.hear(speech[: 40 * 2 * WINDOW])
     stream.forget()
     assert stream.hear(speech[: 40 * 2 * WINDOW]) == first
+
+
+class Counting:
+    """A voice model that keeps how many windows it was asked for at a time."""
+
+    def __init__(self, model: VoiceModel) -> None:
+        self._model, self.calls = model, list[int]()
+
+    def judge(self, samples: np.ndarray, hidden: np.ndarray, cell: np.ndarray) -> tuple[np.ndarray, ...]:
+        self.calls.append(len(samples))
+        return self._model.judge(samples, hidden, cell)
+
+
+class Broken:
+    def judge(self, *_: np.ndarray) -> tuple[np.ndarray, ...]:
+        raise ArithmeticError("broken")
+
+
+@pytest.fixture
+def counting(model: VoiceModel) -> Counting:
+    return Counting(model)
+
+
+@pytest.fixture
+def batcher(counting: Counting) -> VoiceBatcher:
+    return VoiceBatcher(cast(VoiceModel, counting))
+
+
+async def heard(batcher: VoiceBatcher, stream: VoiceActivity, pcm16: bytes) -> list[float]:
+    stream.add(pcm16)
+    found: list[float] = []
+    while stream.has_window:
+        found.append(await batcher.judge(stream))
+    return found
+
+
+@pytest.mark.anyio
+async def test_streams_that_sound_together_are_judged_together(batcher, counting, model, speech) -> None:
+    sounds = [speech, speech[WINDOW:], noise(1, 0.05), bytes(len(speech))]
+    found = await asyncio.gather(*(heard(batcher, VoiceActivity(model), sound) for sound in sounds))
+    for each, sound in zip(found, sounds, strict=True):
+        np.testing.assert_allclose(each, VoiceActivity(model).hear(sound), atol=NEAR)
+    assert counting.calls[0] == len(sounds)
+    assert len(counting.calls) == max(map(len, found))  # as often as the longest has windows
+
+
+@pytest.mark.anyio
+async def test_a_stream_that_sounds_alone_does_not_wait_for_others(batcher, model, monkeypatch) -> None:
+    loop, waits = asyncio.get_running_loop(), list[float]()
+    call_later = loop.call_later
+    monkeypatch.setattr(loop, "call_later", lambda delay, *rest: waits.append(delay) or call_later(delay, *rest))
+    await heard(batcher, VoiceActivity(model), bytes(2 * WINDOW * 2))
+    await asyncio.gather(*(heard(batcher, VoiceActivity(model), bytes(2 * WINDOW)) for _ in range(2)))
+    assert waits == [0, 0, 0]
+    await heard(batcher, VoiceActivity(model), bytes(2 * WINDOW * 2))  # there were others a moment ago
+    assert waits[3:] == [GATHER_S, 0]
+
+
+@pytest.mark.anyio
+async def test_a_window_whose_listener_is_cancelled_is_judged_later(batcher, counting, model, speech) -> None:
+    part = speech[: 2 * 10 * WINDOW]
+    stream, beside = VoiceActivity(model), VoiceActivity(model)
+    listener = asyncio.create_task(heard(batcher, stream, part))
+    other = asyncio.create_task(heard(batcher, beside, part))
+    await asyncio.sleep(0)  # both wait
+    listener.cancel()
+    assert await other == pytest.approx(VoiceActivity(model).hear(part), abs=NEAR)
+    assert await heard(batcher, stream, b"") == pytest.approx(VoiceActivity(model).hear(part), abs=NEAR)
+    assert counting.calls[0] == 1  # nobody waited for the cancelled one
+
+
+@pytest.mark.anyio
+async def test_what_is_wrong_with_the_model_is_told_to_all_who_wait(model, speech) -> None:
+    batcher = VoiceBatcher(cast(VoiceModel, Broken()))
+    tried = (heard(batcher, VoiceActivity(model), bytes(2 * WINDOW)) for _ in range(2))
+    found = await asyncio.gather(*tried, return_exceptions=True)
+    assert [str(error) for error in found] == ["broken", "broken"]
