@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import itertools
 import json
+import os
 import random
 import statistics
 import sys
@@ -24,7 +25,7 @@ import httpx
 from bench.live import FRAME, FRAME_MS, MS, spoken_turns
 from bench.neighbours import Pace
 from bench.own_services import gateway_measured
-from bench.vitals import MIB, Vitals, vitals
+from bench.vitals import MIB, Vitals, stolen_s, vitals
 from services.cli import stream_client
 from services.cli.client import ChatError
 from services.gateway import turn_actions as do
@@ -178,13 +179,14 @@ async def measure(url: str, arguments: argparse.Namespace) -> None:
     said = tracks(arguments.seconds, arguments.seed)
     async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
         await converse(url, tracks(20, arguments.seed)[:2], Found(), arguments.seed)
-        before, begun_s = await vitals(http), asyncio.get_running_loop().time()
+        before, begun_s, stolen_before_s = await vitals(http), asyncio.get_running_loop().time(), stolen_s()
         found, held = Found(), [before]
         watching = asyncio.create_task(watch(http, held), name="watch")
         await converse(url, [said[k % len(said)] for k in range(arguments.sessions)], found, arguments.seed)
         watching.cancel()
         after, took_s = await vitals(http), asyncio.get_running_loop().time() - begun_s
     figures = report(found, arguments.sessions, [*held, after], took_s)
+    figures["stolen_cpu_share"] = (stolen_s() - stolen_before_s) / took_s / (os.cpu_count() or 1)
     show(figures)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(figures, indent=2) + "\n")
@@ -253,6 +255,7 @@ def show(figures: dict[str, Any]) -> None:
         f"{figures['rss_most_mib']:.0f} at most, {figures['rss_after_mib']:.0f} after: "
         f"{figures['memory_per_session_kib']:.0f} KiB a conversation"
     )
+    print(f"the machine's host gave {figures['stolen_cpu_share']:.0%} of its CPU time to others")
 
 
 def main() -> int:
