@@ -65,7 +65,8 @@ class Line:
     async def encoded(self) -> None:
         """Until the encoder has answered."""
         tasks = [task for task in asyncio.all_tasks() if task.get_name().startswith("encode")]
-        await asyncio.wait(tasks, timeout=PATIENCE_S)
+        if tasks:
+            await asyncio.wait(tasks, timeout=PATIENCE_S)
 
     async def ask(self) -> tell.ResponseEnded:
         """A spoken question and its answer."""

@@ -67,7 +67,7 @@ def kinds(events: list[Event]) -> list[str]:
 
 
 async def test_a_plain_client_speaks_and_is_answered(spoken: Callable[..., Any]) -> None:
-    async with spoken() as house, called(house) as line:
+    async with spoken(partial_ms=0) as house, called(house) as line:
         await line.send(speech(960) + silence(320))
         seen = await until(line, "eager")
         await line.send(silence(1500))
@@ -330,7 +330,7 @@ async def test_more_speech_takes_an_eager_answer_back(spoken: Callable[..., Any]
 
 
 async def test_after_stop_what_was_said_is_answered_and_the_connection_ends(spoken: Callable[..., Any]) -> None:
-    async with spoken() as house, called(house) as line:
+    async with spoken(partial_ms=0) as house, called(house) as line:
         house.encoder.gate.clear()
         await line.send(speech(960))
         await send(line, "stop")
