@@ -1,7 +1,7 @@
 """Silero VAD v6 for many streams at once. The published graph takes one; here are its weights and its layers in NumPy.
 
-What a product of matrices costs is mostly the reading of its weights: 16 windows together take a fifth of the time of
-16 one after the other (docs/experiments.md).
+What a product of matrices costs is mostly the reading of its weights: 16 windows together take a quarter of the
+time of 16 one after the other (docs/experiments.md).
 """
 
 from importlib.util import find_spec
