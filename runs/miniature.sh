@@ -57,11 +57,14 @@ stage() { # align|joint FROM OUT STEPS OPTIONS…
     --global-batch "$BATCH" --positions 600 --processes "$PROCESSES" --seed "$seed" "${@:5}"
 }
 
+has() { [[ -e $RESULTS/$1-$system-$seed.json ]]; }
+
 # A system: the projector alone learns from the first of its turns, then the LLM with it from all; and what it is worth.
+# Of TextPro itself also what it says of voices in its own words, and the proof by exchange.
 train() { # SYSTEM NAME EAR BUNDLE LAYOUT STEPS TURNS…
   local system=$1 name=$2 ear=$3 bundle=$4 layout=$5 steps=$6 turns=("${@:7}")
   [[ " $SYSTEMS " == *" $system "* ]] || return 0
-  [[ ! -e $RESULTS/gap-$system-$seed.json || ! -e $RESULTS/voice-$system-$seed.json ]] || return 0
+  if has gap && has voice && { [[ $system != global ]] || has exchange; }; then return 0; fi
   local out=$OUT/slm/$system-$seed
   echo "== $name, seed $seed"
   hear "$ear" "$bundle"
@@ -70,20 +73,15 @@ train() { # SYSTEM NAME EAR BUNDLE LAYOUT STEPS TURNS…
   stage joint "$out/align/bundle" "$out/joint" "$steps" "${turns[@]}" --lr 2e-3 --warmup 20 --alpha 0.8 \
     --conversation 2 --exchange 1
   local measured=(--bundle "$out/joint/bundle" --name "$name" --seed "$seed" --dtype "$DTYPE")
-  [[ -e $RESULTS/gap-$system-$seed.json ]] ||
+  has gap ||
     "$TEXTPRO" evaluate modality-gap "${measured[@]}" --speech "$DATA/quiz/manifest.jsonl" --system textpro typed \
       --format continuation --forgetting --json "$RESULTS/gap-$system-$seed.json"
-  [[ -e $RESULTS/voice-$system-$seed.json ]] ||
+  has voice ||
     "$TEXTPRO" evaluate paralinguistic "${measured[@]}" --turns "$DATA/$ear/test" --measure likelihood \
       --json "$RESULTS/voice-$system-$seed.json"
-}
-
-# What TextPro says of voices in its own words, and the proof by exchange.
-exchange() {
-  [[ " $SYSTEMS " == *" global "* && ! -e $RESULTS/exchange-$seed.json ]] || return 0
-  "$TEXTPRO" evaluate paralinguistic --bundle "$OUT/slm/global-$seed/joint/bundle" --name TextPro --seed "$seed" \
-    --dtype "$DTYPE" --turns "$DATA/ear/test" --facts "$DATA/quiz/manifest.jsonl" --measure generated tone facts \
-    --json "$RESULTS/exchange-$seed.json"
+  [[ $system != global ]] || has exchange ||
+    "$TEXTPRO" evaluate paralinguistic "${measured[@]}" --turns "$DATA/$ear/test" \
+      --facts "$DATA/quiz/manifest.jsonl" --measure generated tone facts --json "$RESULTS/exchange-$system-$seed.json"
 }
 
 echo "== the text LLM and the cascade"
@@ -97,11 +95,11 @@ chat_steps=$((JOINT_STEPS * 20 * CHATS / (14 * VOICES + 8 * ASKING + 20 * CHATS)
 asked_steps=$((JOINT_STEPS - chat_steps + 1))
 for seed in $SEEDS; do
   train global "TextPro" ear "$EAR" global "$JOINT_STEPS" "${asked[@]}" "${taught[@]}"
-  exchange
   train no_distillation "without distillation" ear "$EAR" global "$asked_steps" "${asked[@]}"
   train no_paralinguistic "without paralinguistic data" ear "$EAR" global "$chat_steps" "${taught[@]}"
   train paper "TextPro, tap of the paper" paper "$PAPER" global "$JOINT_STEPS" "${asked[@]}" "${taught[@]}"
-  train no_mel "the same without reconstruction" no_mel "$NO_MEL" global "$JOINT_STEPS" "${asked[@]}" "${taught[@]}"
+  train no_mel "TextPro, tap of the paper, without reconstruction" no_mel "$NO_MEL" global "$JOINT_STEPS" \
+    "${asked[@]}" "${taught[@]}"
   train interleaved "TextPro 5:1" ear "$EAR" interleaved "$JOINT_STEPS" "${asked[@]}" "${taught[@]}"
 done
 

@@ -141,3 +141,20 @@ def test_the_paper_s_recipe_stops_where_a_gpu_s_part_fails(tmp_path: Path) -> No
     assert "GPU 0 failed: " in done.said
     assert "no voice" in done.said
     assert not [call for call in done.calls if call[:2] == ["train", "align"]]
+
+
+@pytest.mark.parametrize("kept", [{"gap", "voice"}, {"gap", "voice", "exchange"}], ids=["some", "all"])
+def test_the_miniature_measures_only_what_nobody_has(kept: set[str], tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    results.mkdir()
+    for kind in kept:
+        (results / f"{kind}-global-1.json").touch()
+    done = ran(RUNS / "miniature.sh", tmp_path, RESULTS=str(results), SEEDS="1", SYSTEMS="global")
+    assert done.code == 0, done.said
+    joint = [call for call in done.calls if call[:2] == ["train", "joint"]]
+    made = {f"{call[call.index('--out') + 1]}/bundle" for call in joint}
+    measured = [call for call in done.calls if call[0] == "evaluate" and not call[-1].endswith("base.json")]
+    missing = {"gap", "voice", "exchange"} - kept
+    assert {Path(call[call.index("--json") + 1]).stem.split("-")[0] for call in measured} == missing
+    assert {call[call.index("--bundle") + 1] for call in measured} <= made
+    assert bool(made) == bool(missing)
