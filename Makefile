@@ -19,7 +19,7 @@ TEST_PROGRAMS := espeak-ng:espeak-ng flite:flite redis-server:redis-server chrom
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
 
-demo: .venv/serve.stamp ## Start the services, ask three spoken questions, show the answers, stop
+demo: .venv/serve.stamp ## Start the services, ask recorded questions in several tones, show the answers, stop
 	$(BIN)/textpro demo
 
 up: .venv/serve.stamp ## Start the services and keep them up until Ctrl-C

@@ -6,7 +6,7 @@ import asyncio
 import difflib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,15 +119,30 @@ def _ask_all(url: str) -> list[str]:
 
 
 def _ask_in_voices(ask: Callable[..., dict[str, Any]]) -> list[str]:
-    """The same words in several moods: the answer about the tone must differ, the one about facts must not."""
+    """The same words in several moods: the answer about the tone must differ, the one about facts must not. Without
+    prosody no answer may differ: the words are all that the LLM has."""
     wrong: list[str] = []
     print(f"\nthe same words, the same voice, {len(TONES)} moods", flush=True)
+    toneless: list[dict[str, Any]] = []
     for tone in TONES:
         turn, facts = ask(tone.file), ask(tone.capital.file)
         print(_line(tone.file, turn), _line(tone.capital.file, facts), sep="\n", flush=True)
         wrong += tone_complaints(tone, turn) + complaints(tone.capital, facts)
-    print(_line("prosody off", ask(TONES[0].file, prosody="off")), flush=True)
-    return wrong
+        toneless.append(ask(tone.file, prosody="off"))
+    print("the same recordings, prosody off", flush=True)
+    for tone, turn in zip(TONES, toneless, strict=True):
+        print(_line(tone.file, turn), flush=True)
+    return wrong + toneless_complaints(toneless)
+
+
+def toneless_complaints(turns: Sequence[dict[str, Any]]) -> list[str]:
+    """What is not right about answers to the same words without prosody."""
+    replies = {turn["transcript"]: set[str]() for turn in turns}
+    for turn in turns:
+        replies[turn["transcript"]].add(turn["reply"])
+    return [
+        f"without prosody {words!r} has several answers: {found}" for words, found in replies.items() if len(found) > 1
+    ]
 
 
 def tone_complaints(tone: Tone, turn: dict[str, Any]) -> list[str]:

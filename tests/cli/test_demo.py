@@ -3,7 +3,16 @@ import wave
 import pytest
 
 from services.cli import main
-from services.cli.demo import EXAMPLES, QUESTIONS, TONES, Question, Tone, complaints, tone_complaints
+from services.cli.demo import (
+    EXAMPLES,
+    QUESTIONS,
+    TONES,
+    Question,
+    Tone,
+    complaints,
+    tone_complaints,
+    toneless_complaints,
+)
 
 CAPITAL = Question("capital.wav", "What is the capital of France?", "Paris")
 
@@ -29,6 +38,14 @@ def test_an_answer_that_names_another_tone_is_complained_of() -> None:
     turn = {"transcript": "How do I sound?", "reply": "You sound calm."}
     assert tone_complaints(Tone("calm"), turn) == []
     assert tone_complaints(Tone("sad"), turn) == ["tone-sad.wav sounds sad; the answer says 'You sound calm.'"]
+
+
+def test_answers_to_the_same_words_that_differ_without_prosody_are_complained_of() -> None:
+    calm, upset = ({"transcript": "How do I sound?", "reply": f"You sound {mood}."} for mood in ("calm", "upset"))
+    other = {"transcript": "How do I sign?", "reply": "With a pen."}
+    assert toneless_complaints([calm, calm, other]) == []
+    (complaint,) = toneless_complaints([calm, upset, other])
+    assert "'How do I sound?' has several answers" in complaint
 
 
 @pytest.mark.parametrize(
