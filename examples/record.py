@@ -37,12 +37,16 @@ def middle(style: Style) -> Delivery:
     return Delivery(style.name, *((least + most) // 2 for least, most in bounds))
 
 
-# The same two sentences by one voice in three moods.
+# The same sentences by one voice in several moods.
 RECORDINGS |= {
     f"{name}-{style.name}.wav": (text, TONE_VOICE, middle(style))
-    for name, text in (("tone", "How do I sound?"), ("capital", "What is the capital of France?"))
+    for name, text, moods in (
+        ("tone", "How do I sound?", ("calm", "excited", "angry")),
+        ("choice", "Am I calm or angry?", ("calm", "angry")),
+        ("capital", "What is the capital of France?", ("calm", "excited", "angry")),
+    )
     for style in STYLES
-    if style.name in ("calm", "excited", "angry")
+    if style.name in moods
 }
 
 

@@ -28,31 +28,17 @@ class Question:
     answer: str | None = None
 
 
-@dataclass(frozen=True)
-class Tone:
-    """How the same words sound in recordings that differ in nothing else."""
-
-    label: str
-
-    @property
-    def file(self) -> str:
-        """Asks how it sounds."""
-        return f"tone-{self.label}.wav"
-
-    @property
-    def capital(self) -> Question:
-        """Asks something that does not depend on how it sounds."""
-        return Question(f"capital-{self.label}.wav", "What is the capital of France?", "Paris")
-
-
 QUESTIONS = (
     Question("capital.wav", "What is the capital of France?", "Paris"),
     Question("sum.wav", "What is two plus two?"),
     Question("cats.wav", "Why do cats like milk?"),
 )
 
-TONES = (Tone("calm"), Tone("excited"), Tone("angry"))
-TONE_WORDS = "How do I sound?"
+# The same words by one voice in several moods: recordings that differ in nothing else.
+MOODS = ("calm", "excited", "angry")
+TONES = tuple(Question(f"tone-{mood}.wav", "How do I sound?", mood) for mood in MOODS)
+CHOICES = tuple(Question(f"choice-{mood}.wav", "Am I calm or angry?", mood) for mood in ("calm", "angry"))
+CAPITALS = tuple(Question(f"capital-{mood}.wav", "What is the capital of France?", "Paris") for mood in MOODS)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -87,7 +73,7 @@ def complaints(question: Question, turn: dict[str, Any]) -> list[str]:
     if not turn["reply"].strip():
         found.append(f"{question.file} got no answer")
     elif question.answer is not None and question.answer.lower() not in turn["reply"].lower():
-        found.append(f"the answer to {question.text!r} does not say {question.answer!r}: {turn['reply']!r}")
+        found.append(f"the answer to {question.file} does not say {question.answer!r}: {turn['reply']!r}")
     return found
 
 
@@ -112,26 +98,26 @@ def _ask_all(url: str) -> list[str]:
                 turn = ask(question.file)
                 print(Screen().rest(turn), flush=True)
                 wrong += complaints(question, turn)
-            wrong += _ask_in_voices(ask)
+            wrong += _ask_in_moods(ask)
     except client.ChatError as error:
         wrong.append(str(error))
     return wrong
 
 
-def _ask_in_voices(ask: Callable[..., dict[str, Any]]) -> list[str]:
-    """The same words in several moods: the answer about the tone must differ, the one about facts must not. Without
-    prosody no answer may differ: the words are all that the LLM has."""
+def _ask_in_moods(ask: Callable[..., dict[str, Any]]) -> list[str]:
+    """The same words in several moods: answers about the tone must differ, those about facts must not. Without prosody
+    none may differ: the words are all that the LLM has."""
     wrong: list[str] = []
-    print(f"\nthe same words, the same voice, {len(TONES)} moods", flush=True)
-    toneless: list[dict[str, Any]] = []
-    for tone in TONES:
-        turn, facts = ask(tone.file), ask(tone.capital.file)
-        print(_line(tone.file, turn), _line(tone.capital.file, facts), sep="\n", flush=True)
-        wrong += tone_complaints(tone, turn) + complaints(tone.capital, facts)
-        toneless.append(ask(tone.file, prosody="off"))
+    print("\nthe same words, the same voice, several moods", flush=True)
+    for question in (*TONES, *CHOICES, *CAPITALS):
+        turn = ask(question.file)
+        print(_line(question.file, turn), flush=True)
+        wrong += complaints(question, turn)
     print("the same recordings, prosody off", flush=True)
-    for tone, turn in zip(TONES, toneless, strict=True):
-        print(_line(tone.file, turn), flush=True)
+    toneless: list[dict[str, Any]] = []
+    for question in TONES:
+        toneless.append(ask(question.file, prosody="off"))
+        print(_line(question.file, toneless[-1]), flush=True)
     return wrong + toneless_complaints(toneless)
 
 
@@ -143,14 +129,6 @@ def toneless_complaints(turns: Sequence[dict[str, Any]]) -> list[str]:
     return [
         f"without prosody {words!r} has several answers: {found}" for words, found in replies.items() if len(found) > 1
     ]
-
-
-def tone_complaints(tone: Tone, turn: dict[str, Any]) -> list[str]:
-    """What is not right about a turn that asked how it sounds."""
-    found = complaints(Question(tone.file, TONE_WORDS), turn)
-    if tone.label not in turn["reply"].lower():
-        found.append(f"{tone.file} sounds {tone.label}; the answer says {turn['reply']!r}")
-    return found
 
 
 def _line(name: str, turn: dict[str, Any]) -> str:

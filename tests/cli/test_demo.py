@@ -4,13 +4,13 @@ import pytest
 
 from services.cli import main
 from services.cli.demo import (
+    CAPITALS,
+    CHOICES,
     EXAMPLES,
     QUESTIONS,
     TONES,
     Question,
-    Tone,
     complaints,
-    tone_complaints,
     toneless_complaints,
 )
 
@@ -34,12 +34,6 @@ def test_a_wrong_turn_is_complained_of(transcript: str, reply: str, complaint: s
     assert any(complaint in said for said in complaints(CAPITAL, {"transcript": transcript, "reply": reply}))
 
 
-def test_an_answer_that_names_another_tone_is_complained_of() -> None:
-    turn = {"transcript": "How do I sound?", "reply": "You sound calm."}
-    assert tone_complaints(Tone("calm"), turn) == []
-    assert tone_complaints(Tone("sad"), turn) == ["tone-sad.wav sounds sad; the answer says 'You sound calm.'"]
-
-
 def test_answers_to_the_same_words_that_differ_without_prosody_are_complained_of() -> None:
     calm, upset = ({"transcript": "How do I sound?", "reply": f"You sound {mood}."} for mood in ("calm", "upset"))
     other = {"transcript": "How do I sign?", "reply": "With a pen."}
@@ -48,9 +42,7 @@ def test_answers_to_the_same_words_that_differ_without_prosody_are_complained_of
     assert "'How do I sound?' has several answers" in complaint
 
 
-@pytest.mark.parametrize(
-    "file", [*(q.file for q in QUESTIONS), *(t.file for t in TONES), *(t.capital.file for t in TONES)]
-)
+@pytest.mark.parametrize("file", [question.file for question in (*QUESTIONS, *TONES, *CHOICES, *CAPITALS)])
 def test_the_recordings_are_small_16_khz_mono(file: str) -> None:
     path = EXAMPLES / file
     assert path.stat().st_size < 100_000

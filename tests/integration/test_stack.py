@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from services.cli.demo import EXAMPLES, TONES, Tone, tone_complaints
+from services.cli.demo import CAPITALS, CHOICES, EXAMPLES, TONES, Question, complaints, toneless_complaints
 from services.gateway.timing import stages_only
 from tests.integration.conftest import Stack, wav
 from textpro.audio import SAMPLE_RATE, decode, pcm16_of
@@ -39,32 +39,29 @@ def test_a_spoken_question_is_heard_and_answered(stack: Stack) -> None:
     assert turn["prosody"] == "on"
 
 
-@pytest.mark.parametrize("tone", TONES, ids=lambda tone: tone.label)
-def test_the_same_words_are_answered_by_how_they_are_said(stack: Stack, tone: Tone) -> None:
-    turn = ask(stack, (EXAMPLES / tone.file).read_bytes())
-    assert tone_complaints(tone, turn) == []
-    assert "Paris" in ask(stack, (EXAMPLES / tone.capital.file).read_bytes())["reply"]
+@pytest.mark.parametrize("question", [*TONES, *CHOICES, *CAPITALS], ids=lambda question: question.file)
+def test_the_same_words_are_answered_by_how_they_are_said(stack: Stack, question: Question) -> None:
+    assert complaints(question, ask(stack, (EXAMPLES / question.file).read_bytes())) == []
 
 
-@pytest.mark.parametrize("tone", TONES, ids=lambda tone: tone.label)
-def test_silence_around_the_words_does_not_change_how_they_sound(stack: Stack, tone: Tone) -> None:
+@pytest.mark.parametrize("question", TONES, ids=lambda question: question.file)
+def test_silence_around_the_words_does_not_change_how_they_sound(stack: Stack, question: Question) -> None:
     second = np.zeros(SAMPLE_RATE, np.float32)
-    padded = np.concatenate([second, decode((EXAMPLES / tone.file).read_bytes()), second])
-    turn = ask(stack, wav(np.frombuffer(pcm16_of(padded), "<i2")))
-    assert tone_complaints(tone, turn) == []
+    padded = np.concatenate([second, decode((EXAMPLES / question.file).read_bytes()), second])
+    assert complaints(question, ask(stack, wav(np.frombuffer(pcm16_of(padded), "<i2")))) == []
 
 
 def test_the_answer_about_the_tone_follows_the_prosody_and_not_the_recording(stack: Stack) -> None:
-    calm, excited = TONES[:2]
-    lender = ask(stack, (EXAMPLES / excited.capital.file).read_bytes())
+    (calm, excited), (_, excited_capital) = TONES[:2], CAPITALS[:2]
+    lender = ask(stack, (EXAMPLES / excited_capital.file).read_bytes())
     borrowed = {"session_id": lender["session_id"], "prosody_from": lender["turn_id"]}
-    turn = ask(stack, (EXAMPLES / calm.file).read_bytes(), **borrowed)
-    assert tone_complaints(excited, turn) == []
+    assert complaints(excited, ask(stack, (EXAMPLES / calm.file).read_bytes(), **borrowed)) == []
 
 
 def test_without_prosody_the_tone_is_not_heard(stack: Stack) -> None:
-    replies = {ask(stack, (EXAMPLES / tone.file).read_bytes(), prosody="off")["prosody"] for tone in TONES}
-    assert replies == {"off"}
+    turns = [ask(stack, (EXAMPLES / question.file).read_bytes(), prosody="off") for question in TONES]
+    assert {turn["prosody"] for turn in turns} == {"off"}
+    assert toneless_complaints(turns) == []
 
 
 def test_stage_times_sum_to_the_total(stack: Stack) -> None:
