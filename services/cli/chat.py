@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from services.cli.count import count
+
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
@@ -21,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stream", action="store_true", help="show the answer word by word")
     parser.add_argument("--json", action="store_true", help="print each turn as one JSON line")
     parser.add_argument("--instructions", help="the system prompt")
-    parser.add_argument("--max-tokens", type=int)
+    parser.add_argument("--max-tokens", type=count)
     parser.add_argument("--temperature", type=float)
     parser.add_argument("--seed", type=int)
 

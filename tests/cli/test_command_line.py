@@ -82,6 +82,17 @@ def test_a_reader_that_leaves_early_ends_the_command_without_a_word() -> None:
         assert quiz.stderr.read() == b""
 
 
+@pytest.mark.parametrize("number", ["0", "-3", "two", "1.5"])
+@pytest.mark.parametrize("command", [["synthesize", "--out", "out", "--clips"], ["data", "quiz", "--limit"]])
+def test_a_count_below_one_is_a_wrong_command_line(
+    command: list[str], number: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([*command, number])
+    assert end.value.code == 2
+    assert f"argument {command[-1]}: {number!r} is not a whole number of at least 1" in capsys.readouterr().err
+
+
 def test_config_shows_a_variable_that_is_set_and_what_it_means() -> None:
     done = textpro("config", TEXTPRO_ENCODER_QUEUE="7")
     assert "TEXTPRO_ENCODER_QUEUE = 7 (set)" in done.stdout
