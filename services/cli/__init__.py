@@ -44,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output left (`textpro config | head`); what is still buffered has nowhere to go.
         sys.stderr.close()
         return 141
+    except OSError as error:
+        print(f"textpro: {_reason(error)}", file=sys.stderr)
+        return 1
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -56,6 +59,12 @@ def build_parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=sentence, description=(module.__doc__ or sentence).strip())
         module.configure(command)
     return parser
+
+
+def _reason(error: OSError) -> str:
+    """One line: the file, where the error names one, and what went wrong."""
+    said = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    return said if error.filename is None else f"{error.filename}: {said}"
 
 
 def _version() -> str:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from services.cli.count import count
+
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
@@ -18,10 +20,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--api-key", help="sent as a bearer token, where the gateway asks for one")
     parser.add_argument("--session", default="new", metavar="new|ID", help="go on with a session (default: a new one)")
     parser.add_argument("--prosody", choices=("on", "off"), default="on", help="whether the LLM hears the tone")
+    parser.add_argument("--prosody-from", metavar="TURN_ID", help="or the tone of an earlier turn of the session")
     parser.add_argument("--stream", action="store_true", help="show the answer word by word")
     parser.add_argument("--json", action="store_true", help="print each turn as one JSON line")
     parser.add_argument("--instructions", help="the system prompt")
-    parser.add_argument("--max-tokens", type=int)
+    parser.add_argument("--max-tokens", type=count)
     parser.add_argument("--temperature", type=float)
     parser.add_argument("--seed", type=int)
 
@@ -29,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 when every recording was answered."""
     fields = {"prosody": args.prosody} | ({} if args.session == "new" else {"session_id": args.session})
-    for name in ("instructions", "max_tokens", "temperature", "seed"):
+    for name in ("prosody_from", "instructions", "max_tokens", "temperature", "seed"):
         if (value := getattr(args, name)) is not None:
             fields[name] = str(value)
     from services.cli import client
@@ -44,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
                 screen = Screen()
                 turn = client.ask(gateway, audio, fields, screen if args.stream else None)
                 print(screen.rest(turn))
+                print(row("turn", turn["turn_id"]))
             fields["session_id"] = turn["session_id"]
     if not args.json:
         print(f"\nsession {fields['session_id']}: `--session` with this id goes on with it")

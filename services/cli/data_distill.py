@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from services.cli import casting, hearing
+from services.cli.count import count
 
 if TYPE_CHECKING:  # the command line must stay instant
     from textpro.data.corpora.user_text import UserText
@@ -22,11 +23,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for the turns and their prosody")
     texts = parser.add_mutually_exclusive_group(required=True)
-    texts.add_argument("--sentences", type=int, metavar="N", help="so many of the project's own training sentences")
+    texts.add_argument("--sentences", type=count, metavar="N", help="so many of the project's own training sentences")
     texts.add_argument(
         "--text", type=Path, metavar="FILE", help="these: .jsonl as `textpro data import` writes, or lines"
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N of the texts")
+    parser.add_argument("--limit", type=count, metavar="N", help="only the first N of the texts")
     parser.add_argument("--seed", type=int, default=0, help="of sentences, voices and sampling")
     casting.configure(parser)
     parser.add_argument(
@@ -42,12 +43,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _configure_teacher(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--llm", default="embedded", help="embedded, a directory or a hub name (default: %(default)s)")
     group.add_argument("--dtype", default="auto", help="its weights' type (default: as stored)")
-    group.add_argument("--positions", type=int, default=8192, help="tokens in a padded batch (default: %(default)s)")
+    group.add_argument("--positions", type=count, default=8192, help="tokens in a padded batch (default: %(default)s)")
     group.add_argument("--teacher-url", metavar="URL", help="ask this OpenAI-compatible server instead, such as vLLM")
     group.add_argument("--teacher-model", metavar="NAME", help="the server's name of it (default: the first it has)")
     group.add_argument("--answers", type=Path, metavar="FILE", help="keep its answers here and ask for none twice")
-    group.add_argument("--concurrency", type=int, default=32, help="requests under way (default: %(default)s)")
-    group.add_argument("--max-tokens", type=int, default=256, help="of an answer; longer ones end at a sentence")
+    group.add_argument("--concurrency", type=count, default=32, help="requests under way (default: %(default)s)")
+    group.add_argument("--max-tokens", type=count, default=256, help="of an answer; longer ones end at a sentence")
     group.add_argument("--temperature", type=float, default=0.0, help="(default: greedy)")
 
 

@@ -4,6 +4,7 @@ where the corpus is text, into FOLDER/texts.jsonl, which distillation reads. doc
 import argparse
 from pathlib import Path
 
+from services.cli.count import count
 from textpro.data.corpora import CORPORA
 
 
@@ -15,7 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where to write")
     parser.add_argument("--split", nargs="+", default=(), metavar="NAME", help="the publisher's (default: the paper's)")
     parser.add_argument("--with", dest="having", nargs="+", default=(), metavar="LABEL", help="only clips that have it")
-    parser.add_argument("--limit", type=int, metavar="N", help="stop after so many")
+    parser.add_argument("--limit", type=count, metavar="N", help="stop after so many")
     parser.add_argument("--skip-broken", action="store_true", help="leave out clips whose audio is missing or broken")
 
 

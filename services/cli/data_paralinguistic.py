@@ -5,6 +5,7 @@ import argparse
 from pathlib import Path
 
 from services.cli import hearing
+from services.cli.count import count
 from services.cli.data_distill import report
 
 
@@ -15,7 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for the turns and their prosody")
     parser.add_argument("--attributes", nargs="+", default=[], metavar="NAME", help="default: all that the labels tell")
     parser.add_argument("--split", choices=("train", "test"), default="train", help="which phrasings of the questions")
-    parser.add_argument("--per-clip", type=int, default=2, metavar="K", help="questions a clip on average")
+    parser.add_argument("--per-clip", type=count, default=2, metavar="K", help="questions a clip on average")
     parser.add_argument(
         "--choose-by",
         choices=("letter", "words"),
@@ -28,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="leave the words out of the turns, and describe a voice in no more words than needed: what a small LLM "
         "learns to hear by, at half the cost",
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="a random choice of so many clips")
+    parser.add_argument("--limit", type=count, metavar="N", help="a random choice of so many clips")
     parser.add_argument("--seed", type=int, default=0)
     hearing.configure(parser)
 

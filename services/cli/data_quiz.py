@@ -3,10 +3,12 @@ such clips `textpro evaluate modality-gap` makes its table."""
 
 import argparse
 
+from services.cli.count import count
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """`textpro data quiz`'s arguments."""
-    parser.add_argument("--limit", type=int, metavar="N", help="only so many, of all topics")
+    parser.add_argument("--limit", type=count, metavar="N", help="only so many, of all topics")
     parser.set_defaults(run=run)
 
 

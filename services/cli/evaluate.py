@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from services.cli import evaluate_slm, hearing
+from services.cli.count import count
 
 if TYPE_CHECKING:  # the command line must stay instant
     from textpro.evaluation.transcribers import Transcriber
@@ -34,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="LABEL",
         help=f"default: {', '.join(PROBED)}; {' and '.join(MEASURED)} are measured from the audio",
     )
-    probing.add_argument("--hidden", type=int, help="width of a hidden layer (default: none, a linear probe)")
+    probing.add_argument("--hidden", type=count, help="width of a hidden layer (default: none, a linear probe)")
     probing.set_defaults(run=run_probing)
     evaluate_slm.add(measures)
 
@@ -43,7 +44,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--manifest", type=Path, required=True, help="manifest.jsonl of the corpus")
     hearing.configure(parser)
     parser.add_argument("--name", help="what tables call it (default: the bundle as it is named here)")
-    parser.add_argument("--limit", type=int, metavar="N", help="a random choice of so many clips")
+    parser.add_argument("--limit", type=count, metavar="N", help="a random choice of so many clips")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
 

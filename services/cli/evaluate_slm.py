@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from services.cli import hearing
+from services.cli.count import count
 
 if TYPE_CHECKING:  # the command line must stay instant
     from textpro.bundle import Bundle
@@ -63,7 +64,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--llm-device", help="where it runs (default: where the encoder does)")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"), help="of the LLM")
     parser.add_argument("--name", help="what tables call it (default: the bundle's own name)")
-    parser.add_argument("--limit", type=int, metavar="N", help="only so many questions, from the start")
+    parser.add_argument("--limit", type=count, metavar="N", help="only so many questions, from the start")
     parser.add_argument("--seed", type=int, default=0, help="that of the bundle's training; tells runs apart in tables")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every outcome there, for `textpro report`")
 

@@ -3,6 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from services.cli.count import count
 from services.encoder import SERVED_BEAM_SIZE
 
 if TYPE_CHECKING:  # the command line must stay instant
@@ -18,11 +19,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--compute-type", default="float32", help="CTranslate2's arithmetic (default: %(default)s)")
     parser.add_argument(
         "--beam-size",
-        type=int,
+        type=count,
         default=SERVED_BEAM_SIZE,
         help="1 is the greedy search (default: %(default)s, as served)",
     )
-    parser.add_argument("--threads", type=int, default=1, help="on a CPU (default: %(default)s)")
+    parser.add_argument("--threads", type=count, default=1, help="on a CPU (default: %(default)s)")
 
 
 def load(args: argparse.Namespace) -> "SpeechDecoder":

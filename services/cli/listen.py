@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from services.cli.chat import DEFAULT_URL
+from services.cli.count import count
 
 if TYPE_CHECKING:  # the command line must stay instant
     from websockets.asyncio.client import ClientConnection
@@ -32,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", metavar="NAME|NUMBER", help="the microphone (default: the system's)")
     parser.add_argument("--no-prosody", action="store_true", help="the LLM gets the words alone")
     parser.add_argument("--instructions", help="the system prompt")
-    parser.add_argument("--max-tokens", type=int, help="longest answer")
+    parser.add_argument("--max-tokens", type=count, help="longest answer")
     parser.add_argument("--temperature", type=float)
     sound = parser.add_mutually_exclusive_group()
     sound.add_argument("--speech", action="store_true", help="play the answers' sound, where the gateway has a voice")

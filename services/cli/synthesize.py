@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from services.cli import casting
+from services.cli.count import count
 from textpro.data.voices import AGES, STYLES
 
 
@@ -13,11 +14,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """`textpro synthesize`'s arguments."""
     parser.set_defaults(run=run)
     parser.add_argument("--out", type=Path, required=True, help="folder for audio/ and manifest.jsonl")
-    parser.add_argument("--clips", type=int, required=True, help="how many recordings to make")
+    parser.add_argument("--clips", type=count, required=True, help="how many recordings to make")
     parser.add_argument("--split", choices=("train", "dev", "test"), default="train", help="which sentences are said")
     parser.add_argument("--sentences", type=Path, metavar="FILE", help="say these instead, one a line")
     parser.add_argument(
-        "--distinct", type=int, metavar="N", help="compose so many sentences (default: as many as clips)"
+        "--distinct", type=count, metavar="N", help="compose so many sentences (default: as many as clips)"
     )
     casting.configure(parser)
     parser.add_argument(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from services.cli import train_slm
+from services.cli.count import count
 from textpro.errors import TrainingError
 
 if TYPE_CHECKING:  # the command line must stay instant
@@ -47,8 +48,8 @@ def _configure_size(group: argparse._ArgumentGroup) -> None:
 
 
 def _configure_recipe(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--steps", type=int, required=True, help="updates in all; the learning rate ends at zero")
-    group.add_argument("--stop-after", type=int, metavar="STEP", help="stop early, the schedule unchanged")
+    group.add_argument("--steps", type=count, required=True, help="updates in all; the learning rate ends at zero")
+    group.add_argument("--stop-after", type=count, metavar="STEP", help="stop early, the schedule unchanged")
     group.add_argument("--lr", type=float, help="peak learning rate (default: 1.2e-3 from scratch, else 1e-5)")
     group.add_argument("--warmup", type=int, default=400, help="steps to the peak (default: %(default)s)")
     group.add_argument("--decay", choices=("cosine", "line"), default="cosine", help="line is the paper's")
@@ -68,10 +69,10 @@ def _configure_recipe(group: argparse._ArgumentGroup) -> None:
 
 def _configure_machine(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="of the weights in use")
-    group.add_argument("--processes", type=int, default=1, help="processes on this machine, one a GPU or core")
-    group.add_argument("--threads", type=int, default=1, help="CPU threads a process")
+    group.add_argument("--processes", type=count, default=1, help="processes on this machine, one a GPU or core")
+    group.add_argument("--threads", type=count, default=1, help="CPU threads a process")
     group.add_argument("--workers", type=int, default=0, help="processes that prepare batches, for each process")
-    group.add_argument("--save-every", type=int, default=250, metavar="STEPS")
+    group.add_argument("--save-every", type=count, default=250, metavar="STEPS")
 
 
 def run(args: argparse.Namespace) -> int:

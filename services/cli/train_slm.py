@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from services.cli.count import count
 from textpro.errors import TrainingError
 
 if TYPE_CHECKING:  # the command line must stay instant
@@ -58,7 +59,7 @@ def configure(stages: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         _configure_machine(parser.add_argument_group("machine"))
         parser.set_defaults(run=run, full=False, lora_rank=None)
     weights = joint.add_mutually_exclusive_group()
-    weights.add_argument("--lora-rank", type=int, default=16, metavar="R", help="(default: %(default)s)")
+    weights.add_argument("--lora-rank", type=count, default=16, metavar="R", help="(default: %(default)s)")
     weights.add_argument(
         "--full", action="store_true", help="train all weights of the LLM; several processes share them"
     )
@@ -67,17 +68,17 @@ def configure(stages: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
 def _configure_recipe(group: argparse._ArgumentGroup, lr: str) -> None:
     length = group.add_mutually_exclusive_group(required=True)
     length.add_argument("--epochs", type=float, help="passes over all turns; the paper makes 2 in each stage")
-    length.add_argument("--steps", type=int, help="updates in all; the learning rate ends at zero")
-    group.add_argument("--stop-after", type=int, metavar="STEP", help="stop early, the schedule unchanged")
+    length.add_argument("--steps", type=count, help="updates in all; the learning rate ends at zero")
+    group.add_argument("--stop-after", type=count, metavar="STEP", help="stop early, the schedule unchanged")
     group.add_argument("--lr", type=float, help=f"peak learning rate (default: {lr})")
     group.add_argument("--warmup", type=int, default=0, help="steps to the peak (default: %(default)s, the paper's)")
     group.add_argument("--decay", choices=("line", "cosine"), default="line", help="line is the paper's")
-    group.add_argument("--global-batch", type=int, default=64, metavar="TURNS", help="an update (the paper's: 1,024)")
+    group.add_argument("--global-batch", type=count, default=64, metavar="TURNS", help="an update (the paper's: 1,024)")
     group.add_argument("--alpha", type=float, default=0.0, help="share of KL in the distilled turns' loss (default: 0)")
     group.add_argument("--tau", type=float, default=1.0, help="temperature of KL (default: %(default)s)")
     group.add_argument(
         "--conversation",
-        type=int,
+        type=count,
         default=1,
         metavar="TURNS",
         help="join up to so many of an update's turns to conversations (default: each turn is one)",
@@ -90,18 +91,18 @@ def _configure_recipe(group: argparse._ArgumentGroup, lr: str) -> None:
         help="of the distilled turns get another clip's prosody: facts are the same in any voice (default: none)",
     )
     group.add_argument("--layout", choices=("global", "interleaved"), help="(default: the bundle's)")
-    group.add_argument("--max-answer", type=int, default=512, metavar="TOKENS", help="longer ones are cut")
+    group.add_argument("--max-answer", type=count, default=512, metavar="TOKENS", help="longer ones are cut")
     group.add_argument("--seed", type=int, default=0)
 
 
 def _configure_machine(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="of the weights in use")
-    group.add_argument("--processes", type=int, default=1, help="processes on this machine, one a GPU or core")
-    group.add_argument("--threads", type=int, default=1, help="CPU threads a process")
+    group.add_argument("--processes", type=count, default=1, help="processes on this machine, one a GPU or core")
+    group.add_argument("--threads", type=count, default=1, help="CPU threads a process")
     group.add_argument("--workers", type=int, default=0, help="processes that prepare turns, for each process")
-    group.add_argument("--positions", type=int, default=4096, help="of a forward pass; updates are made of several")
+    group.add_argument("--positions", type=count, default=4096, help="of a forward pass; updates are made of several")
     group.add_argument("--recompute", action="store_true", help="gradient checkpointing: less memory, a third slower")
-    group.add_argument("--save-every", type=int, default=200, metavar="STEPS")
+    group.add_argument("--save-every", type=count, default=200, metavar="STEPS")
 
 
 def run(args: argparse.Namespace) -> int:

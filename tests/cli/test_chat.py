@@ -109,6 +109,17 @@ def test_a_named_session_is_continued(capsys: pytest.CaptureFixture[str]) -> Non
         assert gateway.sent[0][0]["Authorization"] == "Bearer k"
 
 
+def test_a_turn_is_answered_in_the_tone_of_an_earlier_one_by_the_id_that_was_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with serving(FakeGateway()) as gateway:
+        main(["chat", str(RECORDING), "--url", gateway.url])
+        (turn,) = re.findall(r"^  turn +(\S+)$", capsys.readouterr().out, re.MULTILINE)
+        main(["chat", str(RECORDING), "--url", gateway.url, "--session", "s_mine", "--prosody-from", turn])
+        asked = {"prosody": "on", "prosody_from": EXAMPLE_ANSWER["turn_id"], "session_id": "s_mine"}
+        assert gateway.fields(1) == asked
+
+
 def test_a_proxy_in_the_environment_is_not_asked_for_a_gateway_on_this_machine(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

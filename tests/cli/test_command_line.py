@@ -58,6 +58,41 @@ def test_an_error_is_one_line_on_standard_error_and_exit_code_1(
     assert said.count("\n") == 1
 
 
+def test_a_file_that_is_not_there_is_one_line_with_its_name_and_exit_code_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = str(tmp_path / "none.txt")
+    assert main(["synthesize", "--sentences", missing, "--clips", "1", "--out", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"textpro: {missing}: No such file or directory\n"
+
+
+def test_a_full_disk_that_names_no_file_is_still_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n')
+    assert main(["plot", str(tmp_path), "--out", "/dev/full"]) == 1
+    assert capsys.readouterr().err == "textpro: No space left on device\n"
+
+
+def test_a_reader_that_leaves_early_ends_the_command_without_a_word() -> None:
+    command = [sys.executable, "-m", "services.cli", "data", "quiz"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as quiz:
+        assert quiz.stdout is not None
+        quiz.stdout.close()
+        assert quiz.wait(timeout=120) == 141
+        assert quiz.stderr is not None
+        assert quiz.stderr.read() == b""
+
+
+@pytest.mark.parametrize("number", ["0", "-3", "two", "1.5"])
+@pytest.mark.parametrize("command", [["synthesize", "--out", "out", "--clips"], ["data", "quiz", "--limit"]])
+def test_a_count_below_one_is_a_wrong_command_line(
+    command: list[str], number: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([*command, number])
+    assert end.value.code == 2
+    assert f"argument {command[-1]}: {number!r} is not a whole number of at least 1" in capsys.readouterr().err
+
+
 def test_config_shows_a_variable_that_is_set_and_what_it_means() -> None:
     done = textpro("config", TEXTPRO_ENCODER_QUEUE="7")
     assert "TEXTPRO_ENCODER_QUEUE = 7 (set)" in done.stdout

@@ -1,8 +1,11 @@
-"""README's table of systems says what the kept results say."""
+"""README's table of systems says what the kept results say; the experiments name what ships."""
 
 import re
 from pathlib import Path
 
+import pytest
+
+from textpro.bundle import Bundle
 from textpro.evaluation.report import modality_gap, paralinguistic
 from textpro.evaluation.results import read_folder
 
@@ -27,3 +30,9 @@ def test_the_readme_quotes_the_kept_results() -> None:
         assert float(row["quiz"]) == round(accuracy.mean, 1)
         average = voice[system][-1] if system in voice else None
         assert (row["voice"] and float(row["voice"])) == (average and round(average.mean, 1))
+
+
+@pytest.mark.embedded
+def test_the_experiments_name_the_tap_that_ships() -> None:
+    section = (ROOT / "docs" / "experiments.md").read_text().partition("## What ships today")[2].partition("\n## ")[0]
+    assert re.findall(r"`((?:en|de)coder\.\d+)`", section) == [Bundle.load("embedded").config.tap]

@@ -14,7 +14,6 @@ from textpro.errors import TextProError
 
 Split = Literal["train", "test"]
 ATTRIBUTES = ("style", "gender", "age", "accent", "pitch", "rate", "caption")
-CAPTION = "caption"
 LETTERS = "ABCD"
 
 _FOLDER = TEXT_FOLDER / "paralinguistic"

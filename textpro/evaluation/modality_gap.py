@@ -10,7 +10,7 @@ Letters: N Whisper tokens, W Whisper width.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from torch import Tensor
 
@@ -23,7 +23,6 @@ from textpro.training.batches import read_pcm
 from textpro.training.distill import hear
 
 Input = Literal["text", "transcript", "speech"]
-INPUTS: tuple[Input, ...] = get_args(Input)
 """What a system is given: the written question, what was heard, or that with its prosody."""
 CLIPS_PER_BATCH = 16
 
