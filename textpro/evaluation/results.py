@@ -19,7 +19,7 @@ TYPED = ", typed"
 
 
 class ResultsError(TextProError, ValueError):
-    """A file that holds no results, a folder without any, or results that can't stand in one table."""
+    """A file that holds no results, a folder without any, or results that can't be had or stand in one table."""
 
 
 @dataclass(frozen=True)
