@@ -11,7 +11,9 @@ RECOGNITION_STEPS=${RECOGNITION_STEPS:-13000}
 DECODER_STEPS=${DECODER_STEPS:-8000}
 NOISE_STEPS=${NOISE_STEPS:-7800}
 VOICE_STEPS=${VOICE_STEPS:-3600}
+RESULTS=${RESULTS:-$OUT/results} # where miniature.sh puts its own and reports on all
 export OMP_NUM_THREADS=1
+mkdir -p "$RESULTS"
 
 echo "== speech: training sentences in the voices training hears, test sentences in both kinds of voices"
 "$TEXTPRO" synthesize --out "$OUT/train" --clips "$CLIPS" --split train --seed 1 --flite-share 0.12 \
@@ -44,20 +46,25 @@ echo "== 5: the mean of 3 and 4 (2 : 1), which ships"
 rm -rf "$OUT/bundle"
 "$TEXTPRO" bundle average "$OUT/bundle" "$OUT/noise/bundle:2" "$OUT/mel_5/bundle:1"
 
+measure() { # measure RESULT NAME MEASURE BUNDLE CORPUS OPTIONS…
+  "$TEXTPRO" evaluate "$3" --name "$2" --bundle "$OUT/$4" --manifest "$OUT/$5/manifest.jsonl" "${@:6}" \
+    --json "$RESULTS/$1.json"
+}
+
 echo "== how well it hears"
-measure() { "$TEXTPRO" evaluate "$1" --bundle "$OUT/$2" --manifest "$OUT/$3/manifest.jsonl" "${@:4}"; }
-measure wer bundle test_seen --json "$OUT/wer_seen.json"
-measure wer bundle test_held_out --json "$OUT/wer_held_out.json"
-measure wer bundle test_seen --snr 15 --json "$OUT/wer_15_db.json"
-measure wer bundle test_seen --engine faster-whisper --json "$OUT/wer_faster_whisper.json"
+measure wer-seen "WhisperPro, voices of training" wer bundle test_seen
+measure wer-held-out "WhisperPro, other voices" wer bundle test_held_out
+measure wer-15-db "WhisperPro, voices of training, noise at 15 dB" wer bundle test_seen --snr 15
+measure wer-faster-whisper "faster-whisper, voices of training" wer bundle test_seen --engine faster-whisper
 
 echo "== how much of the voice stage 4 keeps, with the mel loss and without"
 for mel in 5 0; do
-  measure probing "mel_$mel/bundle" probe --json "$OUT/probing_1_layer_mel_$mel.json"
-  measure probing "mel_$mel/bundle" probe --hidden 256 --json "$OUT/probing_2_layers_mel_$mel.json"
+  measure "probing-1-layer-mel-$mel" "λ = $mel, 1 layer" probing "mel_$mel/bundle" probe
+  measure "probing-2-layers-mel-$mel" "λ = $mel, 2 layers" probing "mel_$mel/bundle" probe --hidden 256
 done
 
 echo "== the same weights, prosody read in the encoder's middle; and what a small LLM makes of it"
 [[ -d $OUT/ear ]] || "$TEXTPRO" bundle export "$OUT/bundle" --tap encoder.3 --out "$OUT/ear"
-EAR="$OUT/ear" PAPER="$OUT/mel_5/bundle" NO_MEL="$OUT/mel_0/bundle" OUT="$OUT" TEXTPRO="$TEXTPRO" runs/miniature.sh
+EAR="$OUT/ear" PAPER="$OUT/mel_5/bundle" NO_MEL="$OUT/mel_0/bundle" OUT="$OUT" RESULTS="$RESULTS" \
+  TEXTPRO="$TEXTPRO" runs/miniature.sh
 echo "what ships is in $OUT/slm/global-1/joint/bundle: seed 1 tells most of the voice"

@@ -26,10 +26,10 @@ listener() { # TAP λ
       --steps "$VOICE_STEPS" --lr 8e-4 --warmup 150 --decay line --augmentation mild --processes "$PROCESSES"
   [[ -e $RESULTS/wer-$1-$2-$seed.json ]] ||
     "$TEXTPRO" evaluate wer --bundle "$out/bundle" --name "$name" --manifest "$OUT/test_seen/manifest.jsonl" \
-      --by engine --json "$RESULTS/wer-$1-$2-$seed.json"
+      --by engine --seed "$seed" --json "$RESULTS/wer-$1-$2-$seed.json"
   [[ -e $RESULTS/probing-$1-$2-$seed.json ]] ||
     "$TEXTPRO" evaluate probing --bundle "$out/bundle" --name "$name" --manifest "$OUT/probe/manifest.jsonl" \
-      --hidden 256 --json "$RESULTS/probing-$1-$2-$seed.json"
+      --hidden 256 --seed "$seed" --json "$RESULTS/probing-$1-$2-$seed.json"
 }
 
 student() { # SOURCE α

@@ -1,6 +1,7 @@
 """Measures a bundle: word error rate, how much of the voice its prosody holds, and what its LLM makes of speech."""
 
 import argparse
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -33,7 +34,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--label",
         action="append",
         metavar="LABEL",
-        help=f"default: {', '.join(PROBED)}; {' and '.join(MEASURED)} are measured from the audio",
+        help=f"default: those of {', '.join(PROBED)} that the corpus has; {' and '.join(MEASURED)} are measured from "
+        "the audio",
     )
     probing.add_argument("--hidden", type=count, help="width of a hidden layer (default: none, a linear probe)")
     probing.set_defaults(run=run_probing)
@@ -45,7 +47,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     hearing.configure(parser)
     parser.add_argument("--name", help="what tables call it (default: the bundle as it is named here)")
     parser.add_argument("--limit", type=count, metavar="N", help="a random choice of so many clips")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of that choice and of noise; tells runs apart in tables")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
 
 
@@ -58,28 +60,46 @@ def run_wer(args: argparse.Namespace) -> int:
         args.manifest, transcriber, by=args.by or LABELS, snr_db=args.snr, limit=args.limit, seed=args.seed
     )
     print(report.table())
-    _write(args, "wer", {score.label: asdict(score) | {"wer": score.wer} for score in report.scores})
+    numbers = {score.label: asdict(score) | {"wer": score.wer} for score in report.scores}
+    _write(args, "wer", numbers, engine=args.engine, snr_db=args.snr)
     return 0
 
 
 def run_probing(args: argparse.Namespace) -> int:
     """Prints one row a label: accuracy, its deviation over the runs, the chance level."""
-    from textpro.evaluation.probing import ProbeConfig, measured_labels, pooled_prosody, probe
+    from textpro.errors import TrainingError
+    from textpro.evaluation.probing import ProbeConfig, chosen, classes_of, measured_labels, pooled_prosody, probe
 
-    features, clips = pooled_prosody(args.manifest, hearing.load(args), limit=args.limit, seed=args.seed)
-    results = {}
+    clips = chosen(args.manifest, limit=args.limit, seed=args.seed)
+    for label in args.label or ():
+        if label not in MEASURED:  # known before the clips are encoded
+            try:
+                classes_of([c.labels[label] for c in clips if label in c.labels])
+            except TrainingError as error:
+                raise TrainingError(f"{label}: {error}") from error
+    features, clips = pooled_prosody(args.manifest, clips, hearing.load(args))
+    results, left_out = {}, []
     print(f"{'label':<14}{'accuracy':>9}{'±':>7}{'chance':>8}{'clips':>8}{'classes':>9}")
     for label in args.label or PROBED:
         values = (
             measured_labels(args.manifest, clips, label) if label in MEASURED else [c.labels.get(label) for c in clips]
         )
         rows = [i for i, value in enumerate(values) if value is not None]
-        found = probe(features[rows], [values[i] for i in rows], ProbeConfig(hidden=args.hidden))
+        try:
+            found = probe(features[rows], [values[i] for i in rows], ProbeConfig(hidden=args.hidden))
+        except TrainingError as error:
+            left_out.append(f"{label}: {error}")
+            print(f"{label:<14}{'–':>9}{'–':>7}{'–':>8}{len(rows):>8}{'–':>9}")
+            continue
         print(
             f"{label:<14}{found.accuracy:>9.1%}{found.deviation:>7.1%}{found.chance:>8.1%}{found.clips:>8}{found.classes:>9}"
         )
         results[label] = asdict(found)
-    _write(args, "probing", results)
+    _write(args, "probing", results, hidden=args.hidden)
+    if left_out and args.label:
+        raise TrainingError("; ".join(left_out))
+    for line in left_out:
+        print(line, file=sys.stderr)
     return 0
 
 
@@ -102,9 +122,11 @@ def _transcriber(args: argparse.Namespace) -> "Transcriber":
     )
 
 
-def _write(args: argparse.Namespace, measure: str, numbers: Mapping[str, object]) -> None:
+def _write(args: argparse.Namespace, measure: str, numbers: Mapping[str, object], **settings: object) -> None:
     if args.json is not None:
         from textpro.evaluation import results
 
-        run = results.Run(measure, args.seed, system=args.name or args.bundle, numbers=numbers)
-        results.write(args.json, run, bundle=args.bundle, manifest=str(args.manifest), limit=args.limit)
+        settings |= {"manifest": str(args.manifest), "limit": args.limit, "beam_size": args.beam_size}
+        name = args.name or args.bundle
+        run = results.Run(measure, args.seed, system=name, numbers=numbers, settings=settings)
+        results.write(args.json, run, bundle=args.bundle)

@@ -49,7 +49,6 @@ def add(measures: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "--measure",
         nargs="+",
         choices=MEASURES,
-        default=MEASURES,
         help="likelihood: is the right option the likeliest; generated: does the answer name it; tone: does the answer "
         "follow another clip's prosody; facts: does theirs stay (default: all, facts if there are --facts)",
     )
@@ -75,12 +74,18 @@ def run_modality_gap(args: argparse.Namespace) -> int:
     from textpro.errors import BundleError
     from textpro.evaluation import report
     from textpro.evaluation.modality_gap import listen
+    from textpro.evaluation.results import ResultsError
 
     bundle = Bundle.load(args.bundle)
     name = args.name or bundle.config.name
     systems = args.system or (SYSTEMS if bundle.has_projector else OF_BASE)
     if args.system and not bundle.has_projector and not set(args.system) <= set(OF_BASE):
         raise BundleError(f"{args.bundle} has no projector, so it can only be {' and '.join(OF_BASE)}")
+    if args.forgetting and set(systems) <= set(OF_BASE):
+        raise ResultsError(
+            "--forgetting compares the bundle's own LLM with the text LLM: it needs a bundle with a projector, and "
+            "textpro or typed where a --system is named"
+        )
     heard = listen(args.speech, hearing.load(args), limit=args.limit)
     base = _slm(args, bundle, base=True) if args.forgetting or any(system in OF_BASE for system in systems) else None
     own = _slm(args, bundle) if any(system not in OF_BASE for system in systems) else None
@@ -105,13 +110,13 @@ def _answers(
 ) -> "list[Answers]":
     from textpro.evaluation.modality_gap import Input, cases
     from textpro.evaluation.multiple_choice import decide
-    from textpro.evaluation.results import CASCADE, TOPLINE, Answers
+    from textpro.evaluation.results import CASCADE, TOPLINE, TYPED, Answers
 
     given: dict[str, tuple[str, TextProSLM | None, Input]] = {
         "text": (TOPLINE, base, "text"),
         "cascade": (CASCADE, base, "transcript"),
         "textpro": (name, own, "speech"),
-        "typed": (f"{name}, typed", own, "text"),
+        "typed": (f"{name}{TYPED}", own, "text"),
     }
     answers: list[Answers] = []
     for system in systems:
@@ -127,20 +132,23 @@ def run_paralinguistic(args: argparse.Namespace) -> int:
     from textpro.evaluation import exchange, paralinguistic, report
     from textpro.evaluation.modality_gap import listen
     from textpro.evaluation.multiple_choice import decide
-    from textpro.evaluation.results import Answers, Outcome
+    from textpro.evaluation.results import Answers, Outcome, ResultsError
 
+    measures = args.measure or MEASURES
+    if "facts" in (args.measure or ()) and args.facts is None:
+        raise ResultsError("--measure facts needs --facts, the manifest of spoken questions of knowledge")
     bundle = Bundle.load(args.bundle)
     name = args.name or bundle.config.name
     slm = _slm(args, bundle)
     cases = paralinguistic.cases(args.turns)[: args.limit]
     outcomes: dict[str, list[Outcome]] = {}
-    if "likelihood" in args.measure:
+    if "likelihood" in measures:
         outcomes[report.LIKELIHOOD] = decide(slm, cases)
-    if "generated" in args.measure:
+    if "generated" in measures:
         outcomes[report.GENERATED] = paralinguistic.say(slm, cases)
-    if "tone" in args.measure:
+    if "tone" in measures:
         outcomes[report.TONE] = decide(slm, exchange.exchanged(cases))
-    if "facts" in args.measure and args.facts is not None:
+    if "facts" in measures and args.facts is not None:
         voices = [case.prosody for case in cases if case.prosody is not None]
         heard = listen(args.facts, hearing.load(args), limit=args.limit)
         outcomes[report.FACTS] = exchange.facts(slm, heard, voices)

@@ -1,4 +1,4 @@
-"""Writes the tables and charts of a folder of results: DIR/report.md and one SVG a measure."""
+"""Writes the tables and charts of a folder of results: report.md and one SVG a measure."""
 
 import argparse
 from pathlib import Path
@@ -7,7 +7,7 @@ from pathlib import Path
 def configure(parser: argparse.ArgumentParser) -> None:
     """`textpro report`'s arguments."""
     parser.add_argument("folder", metavar="DIR", type=Path, help="holds the --json files of `textpro evaluate`")
-    parser.add_argument("--out", type=Path, help="(default: DIR)")
+    parser.add_argument("--out", type=Path, help="folder to write to, such as out/report (default: DIR)")
     parser.set_defaults(run=run)
 
 

@@ -97,6 +97,20 @@ def test_every_command_of_a_script_parses(path: Path, run_of: Callable[[Path], R
         build_parser().parse_args(call)  # exits where it does not
 
 
+@pytest.mark.parametrize("path", [RUNS / "embedded.sh", RUNS / "sweeps.sh"], ids=lambda path: path.name)
+def test_all_that_a_script_measures_is_in_its_report_under_a_name_and_seed_of_its_own(
+    path: Path, run_of: Callable[[Path], Ran], tmp_path: Path
+) -> None:
+    run = ran(path, tmp_path, SEEDS="0 1") if path.stem == "sweeps" else run_of(path)
+    (folder,) = [call[1] for call in run.calls if call[0] == "report"]
+    measured = [build_parser().parse_args(call) for call in run.calls if call[0] == "evaluate"]
+    assert {args.json.parent for args in measured} == {Path(folder)}
+    for measure in ("run_wer", "run_probing"):
+        rows = [(args.name, args.seed) for args in measured if args.run.__name__ == measure]
+        assert rows
+        assert len(set(rows)) == len(rows)
+
+
 def test_the_paper_s_recipe_reads_every_corpus_of_its_table(paper: Ran) -> None:
     assert {call[2] for call in paper.calls if call[:2] == ["data", "import"]} == set(CORPORA)
 

@@ -104,6 +104,35 @@ def test_a_label_is_read_from_free_answers(answer: str, options: tuple[str, ...]
     assert read_label(answer, "style", options) == label
 
 
+@pytest.mark.parametrize(
+    ("answer", "name", "label"),
+    [
+        ("I can't tell how old you are.", "age", None),
+        ("You are ten years old.", "age", None),
+        ("I'd be happy to help.", "style", None),
+        ("Happy to help!", "style", None),
+        ("I'm glad you asked.", "style", None),
+        ("I'm afraid I can't hear your voice.", "style", None),
+        ("I am afraid so.", "style", None),
+        ("You don't sound calm.", "style", None),
+        ("I don’t know whether you are calm.", "style", None),
+        ("I cannot say if you are calm or sad.", "style", None),
+        ("You sound happy to me.", "style", "happy"),
+        ("You sound afraid.", "style", "fearful"),
+        ("You sound angry, not calm.", "style", "angry"),
+        ("You don't sound calm, you sound angry.", "style", "angry"),
+        ("You don't sound calm but angry.", "style", "angry"),
+        ("I'm not sure. You sound sad.", "style", "sad"),
+        ("You speak English with a Scottish accent.", "accent", "Scottish"),
+        ("You have an American English accent.", "accent", "American"),
+        ("You have an English accent.", "accent", "British"),
+        ("Scottish or English.", "accent", None),
+    ],
+)
+def test_stock_phrases_denials_and_the_language_name_no_label(answer: str, name: str, label: str | None) -> None:
+    assert read_label(answer, name) == label
+
+
 def test_a_longer_word_hides_the_shorter_in_it() -> None:
     assert read_label("It is a woman.", "gender") == "female"
     assert read_label("Someone in their teens or twenties.", "age") == "teens to twenties"

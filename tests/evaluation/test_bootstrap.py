@@ -29,6 +29,29 @@ def test_more_items_make_it_narrower() -> None:
     assert many.high - many.low < 0.2 * (few.high - few.low)
 
 
+def test_a_paired_difference_is_surer_than_one_of_other_items() -> None:
+    rng = np.random.default_rng(3)
+    ours = (rng.random((2, 400)) < 0.7).astype(float)
+    paired, unpaired = (interval([ours], minus=[theirs]) for theirs in (ours[:1], rng.permutation(ours[0])[None]))
+    assert paired.mean == pytest.approx(ours.mean() - ours[0].mean())
+    assert paired.high - paired.low < unpaired.high - unpaired.low
+
+
+def test_seeds_of_both_sides_widen_a_difference() -> None:
+    sure, unsure = np.full((2, 50), 0.5), np.repeat([[0.0], [1.0]], 50, axis=1)
+    widths = [
+        made.high - made.low for made in (interval([a], minus=[b]) for a in (sure, unsure) for b in (sure, unsure))
+    ]
+    assert widths[0] == 0
+    assert 0 < widths[1] == pytest.approx(widths[2])
+    assert widths[3] > widths[1]
+
+
+def test_a_difference_of_other_items_is_refused() -> None:
+    with pytest.raises(StatisticsError, match="same items"):
+        interval([np.zeros((1, 3))], minus=[np.zeros((1, 4))])
+
+
 def test_groups_count_the_same_whatever_their_size() -> None:
     made = interval([np.ones((1, 10)), np.zeros((1, 990))])
     assert (made.mean, made.low, made.high) == pytest.approx((0.5, 0.5, 0.5))

@@ -40,6 +40,19 @@ def test_bars_are_as_high_as_their_values_and_missing_ones_are_not_drawn() -> No
     assert [bar.findtext(f"{SVG}title") for bar in drawn] == ["g, x: 1", "g, y: 2", "h, y: -1"]
 
 
+@pytest.mark.parametrize("n", [1, 10, 20])
+def test_every_name_has_its_own_colour_and_room_in_the_picture(n: int) -> None:
+    names = [f"a system whose name takes as much room as names of systems do, {i}" for i in range(n)]
+    document = ElementTree.fromstring(svg(bar_chart("t", ["g"], {name: [1.0] for name in names})))
+    drawn = [r for r in document.iter(f"{SVG}rect") if r.find(f"{SVG}title") is not None]
+    assert len({bar.attrib["fill"] for bar in drawn}) == n
+    legend = [node for node in document.iter(f"{SVG}text") if node.text in names]
+    assert [node.text for node in legend] == names
+    for node in legend:
+        assert float(node.attrib["x"]) + 6 * len(names[0]) < float(document.attrib["width"])
+        assert float(node.attrib["y"]) < HEIGHT
+
+
 def test_charts_stand_under_each_other_and_names_are_escaped() -> None:
     text = svg(line_chart("a < b & c", {"<x>": [(0, 1)]}), bar_chart("empty", [], {}))
     document = ElementTree.fromstring(text)

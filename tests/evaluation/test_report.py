@@ -7,7 +7,7 @@ import pytest
 from services.cli import main
 from textpro.evaluation import results
 from textpro.evaluation.bootstrap import StatisticsError
-from textpro.evaluation.report import MODALITY_GAP, PARALINGUISTIC, PROBING, WER, tables
+from textpro.evaluation.report import MODALITY_GAP, PARALINGUISTIC, PROBING, WER, Table, tables
 from textpro.evaluation.results import CASCADE, TOPLINE, Answers, Outcome, ResultsError, Run, read, read_folder
 
 OURS = "TextPro global"
@@ -55,7 +55,7 @@ def test_a_topline_of_other_questions_is_refused() -> None:
 def test_every_attribute_counts_the_same_in_the_average() -> None:
     answers = Answers(OURS, "likelihood", (*outcomes("1" * 90, "style"), *outcomes("0" * 10, "age")))
     (table,) = tables([Run(PARALINGUISTIC, 0, (answers,))])[PARALINGUISTIC]
-    assert table.columns == ("age", "style", "average")
+    assert table.columns == ("age", "style", "average of attributes")
     assert [cell.mean for cell in table.rows[OURS] if cell] == [0, 100, 50]
 
 
@@ -65,6 +65,63 @@ def test_an_attribute_that_a_system_was_not_asked_is_a_dash() -> None:
     (table,) = tables(runs)[PARALINGUISTIC]
     assert table.rows["Other"][0] is None
     assert "| Other | – | 50.0 ± 50.0 | 50.0 ± 50.0 |" in table.markdown()
+
+
+def voice_run(system: str, answers: tuple[Outcome, ...], seed: int = 0) -> Run:
+    return Run(PARALINGUISTIC, seed, (Answers(system, "likelihood", answers),))
+
+
+def test_topline_and_cascade_come_first_then_textpro_then_the_others() -> None:
+    named = ("Another", "TextPro", CASCADE, "TextPro 5:1", TOPLINE)
+    run = Run(MODALITY_GAP, 0, tuple(Answers(name, "letter", outcomes("10")) for name in named))
+    assert list(tables([run])[MODALITY_GAP][0].rows) == [TOPLINE, CASCADE, "TextPro", "Another", "TextPro 5:1"]
+
+
+def test_a_seed_that_is_there_twice_is_refused_with_its_file(tmp_path: Path) -> None:
+    for name in ("gap", "gap-copy"):
+        results.write(tmp_path / f"{name}.json", gap_run("1100"))
+    with pytest.raises(ResultsError, match=r"gap\.json: TextPro global, continuation, seed 0 is in another"):
+        tables(read_folder(tmp_path))
+
+
+def test_forms_of_one_seed_may_lie_in_several_files() -> None:
+    runs = [Run(PARALINGUISTIC, 1, (Answers(OURS, form, outcomes("10")),)) for form in ("generated", "likelihood")]
+    assert [list(table.rows) for table in tables(runs)[PARALINGUISTIC]] == [[OURS], [OURS]]
+
+
+def test_the_topline_counts_once_however_often_it_was_measured() -> None:
+    note = tables([gap_run("1100"), gap_run("1111", seed=1)])[MODALITY_GAP][0].note
+    assert f"{TOPLINE} 1, {CASCADE} 1, {OURS} 2" in note
+
+
+def test_toplines_of_other_llms_are_refused() -> None:
+    other = Run(MODALITY_GAP, 1, (Answers(TOPLINE, "continuation", outcomes("0000")),), source="other.json")
+    with pytest.raises(ResultsError, match=r"other\.json: its Text topline \(continuation\) answered otherwise"):
+        tables([gap_run("1100"), other])
+
+
+def test_the_difference_to_textpro_is_over_the_questions_that_both_answered() -> None:
+    runs = [voice_run("TextPro", (*outcomes("1" * 90, "style"), *outcomes("1" * 10, "age")))]
+    runs += [voice_run("Other", (*outcomes("1" * 90, "style"), *outcomes("0" * 5, "age")), seed) for seed in (0, 1)]
+    (table,) = tables(runs)[PARALINGUISTIC]
+    assert table.columns[-1] == "difference to TextPro"
+    assert table.rows["TextPro"][-1] is None
+    difference = table.rows["Other"][-1]
+    assert difference is not None
+    assert (difference.mean, difference.low, difference.high) == pytest.approx((-50, -50, -50))
+
+
+def test_without_textpro_or_without_others_there_is_no_difference() -> None:
+    for name in ("TextPro", "Other"):
+        (table,) = tables([voice_run(name, outcomes("10"))])[PARALINGUISTIC]
+        assert "difference to TextPro" not in table.columns
+
+
+def test_what_was_typed_and_differences_are_in_the_table_only() -> None:
+    table = Table("t", ("accuracy", "difference to TextPro"), {"a": [None, None], "a, typed": [None, None]})
+    shown = {node.text for node in table.chart().iter("text")}
+    assert shown >= {"a", "accuracy"}
+    assert not shown & {"a, typed", "difference to TextPro"}
 
 
 def test_an_answer_without_a_label_is_wrong() -> None:
@@ -78,8 +135,35 @@ def test_numbers_are_averaged_over_runs() -> None:
     assert tables([Run(WER, 0, (), "ours", {"all": {"wer": 0.125}})])[WER][0].rows["ours"][0].mean == 12.5
 
 
+def test_a_seed_of_numbers_that_is_there_twice_is_refused() -> None:
+    run = Run(WER, 0, (), "ours", {"all": {"wer": 0.1}})
+    with pytest.raises(ResultsError, match="ours, all, seed 0"):
+        tables([run, run])
+
+
+def test_runs_with_other_settings_are_rows_of_their_own() -> None:
+    common = {"engine": "textpro", "snr_db": None, "beam_size": 5}
+    settings = [common, common | {"snr_db": 15.0}, common | {"engine": "pytorch"}]
+    runs = [Run(WER, 0, (), "ours", {"all": {"wer": 0.1 * i}}, given) for i, given in enumerate(settings, 1)]
+    runs.append(Run(WER, 0, (), "other", {"all": {"wer": 0.4}}, common | {"beam_size": 1}))
+    (table,) = tables(runs)[WER]
+    assert {name: round(row[0].mean) for name, row in table.rows.items() if row[0]} == {
+        "ours, engine textpro": 10,
+        "ours, engine textpro, snr_db 15.0": 20,
+        "ours, engine pytorch": 30,
+        "other": 40,
+    }
+
+
+def test_the_divergence_is_told_in_nats_with_three_digits() -> None:
+    run = Run(MODALITY_GAP, 0, gap_run("1100").answers, OURS, {"KL": {"kl": 0.0793}})
+    table = tables([run])[MODALITY_GAP][-1]
+    assert f"| {OURS} | 0.079 ± 0.000 |" in table.markdown()
+    assert "nats" in {node.text for node in table.chart().iter("text")}
+
+
 def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
-    run = Run(PARALINGUISTIC, 3, gap_run("1010").answers, "x", {"a": {"kl": 0.5}})
+    run = Run(PARALINGUISTIC, 3, gap_run("1010").answers, "x", {"a": {"kl": 0.5}}, {"engine": "textpro"})
     results.write(tmp_path / "sub" / "one.json", run, bundle="embedded")
     assert read(tmp_path / "sub" / "one.json") == run
     assert read_folder(tmp_path) == [run]

@@ -23,6 +23,11 @@ _LETTER = re.compile(
     r"\W*([A-D])(?:[.):,]|\s*$)|.*\b(?i:answer|option|choice)(?i: is)?:? *\(?([A-D])\b(?!\s+[a-z])", re.DOTALL
 )
 _ARTICLE = re.compile(r"(?:an?|the) ", re.IGNORECASE)
+# What names no label: what is denied or asked, to the end of the clause; what the LLM says of itself (`I'm afraid`).
+_UNNAMED = re.compile(
+    r"(?:\b(?:not|cannot|never|unable|whether|how)\b|n['’]t\b)(?:(?!\bbut\b)[^.,;:!?\n])*"
+    r"|\bi(?:['’]m|['’]d be| am| would be) \w+|\bhappy to (?!me\b)"
+)
 
 
 class ParalinguisticError(TextProError, ValueError):
@@ -142,8 +147,8 @@ def option_alone(option: str) -> str:
 def read_label(answer: str, name: str, options: Sequence[str] = ()) -> str | None:
     """The label that an answer gives: one of the options, or of the attribute's labels when there are no options.
 
-    None when it names none or more than one of them. A letter that begins the answer or follows `answer`, `option` or
-    `choice` counts before the words. Raises ParalinguisticError when there is no such attribute.
+    None when it names none or more than one of them, or only denies it. A letter that begins the answer or follows
+    `answer`, `option` or `choice` counts before the words. Raises ParalinguisticError when there is no such attribute.
     """
     found = attribute(name)
     if options and (match := _LETTER.match(answer)):
@@ -151,7 +156,9 @@ def read_label(answer: str, name: str, options: Sequence[str] = ()) -> str | Non
         return options[place] if place < len(options) else None
     meant = {word.lower(): option for option in options or found.labels for word in found.words(option)}
     named: set[str] = set()
-    rest = answer.lower()
+    rest = _UNNAMED.sub(" ", answer.lower())
+    # The language, not an accent: `you speak English with …`, `an American English accent`.
+    rest = re.sub(rf"\b(speak(?:ing)?|in|{'|'.join(map(re.escape, meant))}) english\b", r"\1", rest)
     for word in sorted(meant, key=len, reverse=True):
         # Taken out once found: who says `young adult` does not say `adult`.
         rest, times = re.subn(rf"(?<!\w){re.escape(word)}(?!\w)", " ", rest)

@@ -31,26 +31,35 @@ class Interval:
         return Interval(self.mean * factor, self.low * factor, self.high * factor)
 
 
-def interval(groups: Sequence[np.ndarray], *, draws: int = DRAWS, seed: int = 0) -> Interval:
+def interval(
+    groups: Sequence[np.ndarray], *, minus: Sequence[np.ndarray] = (), draws: int = DRAWS, seed: int = 0
+) -> Interval:
     """The mean over groups of their items' means, with its 95 % interval.
 
-    groups: (S, n_k) values, a row a seed; for a paired comparison, the items' differences. Items are drawn again within
-    their group and seeds for all groups at once, so the interval says how far other questions and another training
-    would change the mean. One seed counts as fixed. Raises StatisticsError without values or with unequal S.
+    groups: (S, n_k) values, a row a seed. minus: for a paired comparison, another's values of the same items, whose
+    mean is taken off. Items are drawn again within their group, and seeds, each system's on their own, for all groups
+    at once: the interval says how far other questions and another training would change the mean. One seed counts as
+    fixed. Raises StatisticsError without values, with unequal S, or where `minus` is of other items.
     """
-    if not groups or any(group.ndim != 2 or not group.size for group in groups):
-        raise StatisticsError("a mean needs values: there is no seed, no item or no group")
-    n_seeds = len(groups[0])
-    if any(len(group) != n_seeds for group in groups):
-        raise StatisticsError(f"every group must hold the same seeds; found {[len(group) for group in groups]}")
+    sides = [groups, minus] if minus else [groups]
+    for side in sides:
+        if not side or any(group.ndim != 2 or not group.size for group in side):
+            raise StatisticsError("a mean needs values: there is no seed, no item or no group")
+        if any(len(group) != len(side[0]) for group in side):
+            raise StatisticsError(f"every group must hold the same seeds; found {[len(group) for group in side]}")
+        if [group.shape[1] for group in side] != [group.shape[1] for group in groups]:
+            raise StatisticsError("a paired comparison needs the same items on both sides")
     rng = np.random.default_rng(seed)
-    seeds = _shares(rng, n_seeds, draws)
-    means = np.zeros(draws)
-    for group in groups:
+    seeds = [_shares(rng, len(side[0]), draws) for side in sides]
+    mean, means = 0.0, np.zeros(draws)
+    for k, group in enumerate(groups):
         items = _shares(rng, group.shape[1], draws)
-        means += np.einsum("ds,sn,dn->d", seeds, group.astype(float), items, optimize=True) / len(groups)
+        for sign, shares, side in zip((1, -1), seeds, sides, strict=False):
+            values = sign * side[k].astype(float) / len(groups)
+            mean += values.mean()
+            means += np.einsum("ds,sn,dn->d", shares, values, items, optimize=True)
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Interval(float(np.mean([group.mean() for group in groups])), float(low), float(high))
+    return Interval(float(mean), float(low), float(high))
 
 
 def _shares(rng: np.random.Generator, n: int, draws: int) -> np.ndarray:

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-WIDTH, HEIGHT = 760, 300
-LEFT, RIGHT, TOP, BOTTOM = 64, 168, 36, 44  # around the plot; the legend stands in the right margin
+WIDTH, HEIGHT = 592, 300  # without the legend, which stands at the right and is as wide as its names
+LEFT, TOP, BOTTOM = 64, 36, 44  # around the plot
+CHARACTER = 7  # the width of one, on the safe side: no two readers have the same font
 COLOURS = (
     "#0072b2",
     "#e69f00",
@@ -16,7 +16,7 @@ COLOURS = (
     "#cc79a7",
     "#56b4e9",
     "#999999",
-)  # told apart by the colour-blind
+)  # told apart by the colour-blind; more of them are darker ones
 INK, GRID, PAPER = "#333333", "#dddddd", "#ffffff"
 
 Points = Sequence[tuple[float, float]]
@@ -27,22 +27,25 @@ class _Chart:
     """Axes on paper: data coordinates in, SVG elements out."""
 
     def __init__(self, title: str, names: Sequence[str], x_range: Interval, y_ticks: Sequence[float]) -> None:
-        self.svg = Element("svg", {"width": str(WIDTH), "height": str(HEIGHT), "font-family": "sans-serif"})
-        self.colours = dict(zip(names, cycle(COLOURS), strict=False))
+        width = WIDTH + 40 + CHARACTER * max((len(name) for name in names), default=0)
+        size = {"width": str(width), "height": str(HEIGHT)}
+        self.svg = Element("svg", {**size, "font-family": "sans-serif"})
+        self.colours = {name: _colour(i) for i, name in enumerate(names)}
         self.x_range, self.y_range = x_range, (y_ticks[0], y_ticks[-1])
-        SubElement(self.svg, "rect", {"width": str(WIDTH), "height": str(HEIGHT), "fill": PAPER})
+        SubElement(self.svg, "rect", {**size, "fill": PAPER})
         self.text(LEFT, 20, title, size=14, anchor="start")
         for tick in y_ticks:
             self.line((x_range[0], tick), (x_range[1], tick), GRID)
             self.text(LEFT - 8, self.y(tick) + 4, f"{tick:g}", anchor="end")
+        line = min(18, (HEIGHT - TOP) // max(1, len(names)))
         for i, (name, colour) in enumerate(self.colours.items()):
-            top = TOP + 18 * i
-            box = {"x": str(WIDTH - RIGHT + 12), "y": str(top), "width": "10", "height": "10", "fill": colour}
+            top = TOP + line * i
+            box = {"x": str(WIDTH + 12), "y": str(top), "width": "10", "height": "10", "fill": colour}
             SubElement(self.svg, "rect", box)
-            self.text(WIDTH - RIGHT + 28, top + 9, name, anchor="start")
+            self.text(WIDTH + 28, top + 9, name, anchor="start")
 
     def x(self, value: float) -> float:
-        return LEFT + (WIDTH - LEFT - RIGHT) * _share(value, self.x_range)
+        return LEFT + (WIDTH - LEFT) * _share(value, self.x_range)
 
     def y(self, value: float) -> float:
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * _share(value, self.y_range)
@@ -59,7 +62,7 @@ class _Chart:
         SubElement(self.svg, "line", {**{k: f"{v:.1f}" for k, v in ends.items()}, "stroke": colour})
 
     def labels(self, x_label: str, y_label: str) -> None:
-        self.text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, x_label)
+        self.text((LEFT + WIDTH) / 2, HEIGHT - 6, x_label)
         self.text(14, (TOP + HEIGHT - BOTTOM) / 2, y_label, turn=-90)
 
 
@@ -115,7 +118,8 @@ def bar_chart(
 
 def svg(*charts: Element) -> str:
     """One SVG document with the charts under each other."""
-    size = {"width": str(WIDTH), "height": str(HEIGHT * len(charts)), "viewBox": f"0 0 {WIDTH} {HEIGHT * len(charts)}"}
+    width, height = max((int(chart.attrib["width"]) for chart in charts), default=WIDTH), HEIGHT * len(charts)
+    size = {"width": str(width), "height": str(height), "viewBox": f"0 0 {width} {height}"}
     document = Element("svg", {"xmlns": "http://www.w3.org/2000/svg", **size})
     for i, chart in enumerate(charts):
         chart.set("y", str(HEIGHT * i))
@@ -132,6 +136,12 @@ def ticks(low: float, high: float) -> list[float]:
     step = next(unit * m for m in (1, 2, 5, 10) if unit * m >= rough)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [round(i * step, 12) for i in range(first, last + 1)]
+
+
+def _colour(i: int) -> str:
+    """The i-th colour: each round through COLOURS is darker than the one before."""
+    shade = 0.6 ** (i // len(COLOURS))
+    return "#" + bytes(round(shade * part) for part in bytes.fromhex(COLOURS[i % len(COLOURS)][1:])).hex()
 
 
 def _share(value: float, between: Interval) -> float:

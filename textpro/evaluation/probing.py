@@ -54,13 +54,14 @@ class ProbeResult:
     runs: int
 
 
-def pooled_prosody(
-    manifest: Path, decoder: SpeechDecoder, *, limit: int | None = None, seed: int = 0
-) -> tuple[np.ndarray, list[Clip]]:
-    """Mean prosody (n, W) of the clips in which words were heard, and those clips."""
+def chosen(manifest: Path, *, limit: int | None = None, seed: int = 0) -> list[Clip]:
+    """A manifest's clips, or a random choice of so many, the same for the same seed."""
     clips = read(manifest)
-    if limit is not None and limit < len(clips):
-        clips = random.Random(seed).sample(clips, limit)
+    return random.Random(seed).sample(clips, limit) if limit is not None and limit < len(clips) else clips
+
+
+def pooled_prosody(manifest: Path, clips: Sequence[Clip], decoder: SpeechDecoder) -> tuple[np.ndarray, list[Clip]]:
+    """Mean prosody (n, W) of those of a manifest's clips in which words were heard, and these clips."""
     clips = sorted(clips, key=lambda clip: clip.duration_s)
     rows: list[np.ndarray] = []
     kept: list[Clip] = []
@@ -91,18 +92,24 @@ def probe(features: np.ndarray, labels: Sequence[object], config: ProbeConfig | 
     Raises TrainingError with fewer than two classes, or fewer clips of a class than folds.
     """
     config = config or ProbeConfig()
+    classes = classes_of(labels, config.folds)
+    counts = np.bincount(classes)
+    runs = [split for seed in range(config.seeds) for split in splits(classes, config, seed)]
+    scores = _Runs(features, classes, runs, config).accuracy()
+    share = float(counts.max() / counts.sum())
+    return ProbeResult(float(scores.mean()), float(scores.std()), share, len(classes), len(counts), len(runs))
+
+
+def classes_of(labels: Sequence[object], folds: int = ProbeConfig.folds) -> np.ndarray:
+    """The number of each label's class (n,). Raises TrainingError as `probe` does."""
     numbers = [label for label in labels if isinstance(label, float)]
     named = quantile_bins(numbers) if 0 < len(numbers) == len(labels) else np.array([str(label) for label in labels])
     names, classes = np.unique(named, return_inverse=True)
     counts = np.bincount(classes)
-    if len(names) < 2 or counts.min() < config.folds:
-        raise TrainingError(
-            f"probing needs two classes with {config.folds} clips each; found {dict(zip(names, counts, strict=True))}"
-        )
-    runs = [split for seed in range(config.seeds) for split in splits(classes, config, seed)]
-    scores = _Runs(features, classes, runs, config).accuracy()
-    share = float(counts.max() / counts.sum())
-    return ProbeResult(float(scores.mean()), float(scores.std()), share, len(classes), len(names), len(runs))
+    if len(names) < 2 or counts.min() < folds:
+        found = ", ".join(f"{count} of {name}" for name, count in zip(names, counts, strict=True)) or "none"
+        raise TrainingError(f"probing needs two classes with {folds} clips each; found {found}")
+    return classes
 
 
 @dataclass(frozen=True)

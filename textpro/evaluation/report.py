@@ -1,15 +1,17 @@
 """The tables and charts of an evaluation, Markdown and SVG, from the results of several systems and seeds."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from xml.etree.ElementTree import Element
 
 import numpy as np
 
 from textpro.evaluation.bootstrap import Interval, StatisticsError, interval
 from textpro.evaluation.chart import bar_chart, svg
-from textpro.evaluation.results import CASCADE, TOPLINE, Outcome, Run
+from textpro.evaluation.results import CASCADE, OURS, TOPLINE, TYPED, Outcome, ResultsError, Run
 
 MODALITY_GAP, PARALINGUISTIC, PROBING, WER = "modality-gap", "paralinguistic", "probing", "wer"
 TITLES = {
@@ -27,29 +29,42 @@ FORMS = {
     TONE: "the answer about the voice follows the prosody",
     FACTS: "the answer about facts stays",
 }
-AVERAGE = "average"
+AVERAGE = "average of attributes"
+DIFFERENCE = f"difference to {OURS}"
 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells in percent; None where nothing was measured. drawn: whether it is a chart too, a group a column."""
+    """Cells in a unit, with so many digits behind the point; None where nothing was measured.
+
+    drawn: whether it is a chart too, a group a column.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: Mapping[str, Sequence[Interval | None]]
     note: str = ""
     drawn: bool = True
+    unit: str = "%"
+    digits: int = 1
 
     def markdown(self) -> str:
         head = ["", *self.columns]
         lines = [f"### {self.title}", "", _row(head), _row(["---", *["---:"] * len(self.columns)])]
-        lines += [_row([name, *map(_cell, cells)]) for name, cells in self.rows.items()]
+        lines += [_row([name, *(_cell(cell, self.digits) for cell in cells)]) for name, cells in self.rows.items()]
         return "\n".join([*lines, *(["", self.note] if self.note else []), ""])
 
     def chart(self) -> Element:
-        bars = {name: [cell.mean if cell else None for cell in cells] for name, cells in self.rows.items()}
-        whiskers = {name: [(c.low, c.high) if c else None for c in cells] for name, cells in self.rows.items()}
-        return bar_chart(self.title, self.columns, bars, intervals=whiskers, y_label="%")
+        """Without what was typed and without differences, which the table has."""
+        columns = [column for column in self.columns if column != DIFFERENCE]
+        rows = {
+            name: [cell for column, cell in zip(self.columns, cells, strict=True) if column in columns]
+            for name, cells in self.rows.items()
+            if not name.endswith(TYPED)
+        }
+        bars = {name: [cell.mean if cell else None for cell in cells] for name, cells in rows.items()}
+        whiskers = {name: [(c.low, c.high) if c else None for c in cells] for name, cells in rows.items()}
+        return bar_chart(self.title, columns, bars, intervals=whiskers, y_label=self.unit)
 
 
 @dataclass(frozen=True)
@@ -68,30 +83,67 @@ class Hits:
         """Every task counts the same."""
         return interval([self.hits[:, self._of(task)] for task in dict.fromkeys(self.tasks)]).times(100)
 
-    def gap(self, topline: "Hits", *, task: str | None = None) -> Interval:
+    def gap(self, topline: "Hits") -> Interval | None:
         """The topline's accuracy minus ours, question by question. Raises StatisticsError for other questions."""
         if self.ids != topline.ids:
             raise StatisticsError("the topline was asked other questions; evaluate both on the same speech")
-        return interval([(topline.hits.mean(axis=0) - self.hits)[:, self._of(task)]]).times(100)
+        return topline.difference(self)
+
+    def difference(self, other: "Hits", *, by_task: bool = False) -> Interval | None:
+        """Our accuracy minus another's on the questions that both answered; None where there is none.
+
+        by_task: every task counts the same.
+        """
+        ours, theirs = self._asked(other.ids), other._asked(self.ids)
+        if not ours.ids:
+            return None
+        chosen = [ours._of(task) for task in (dict.fromkeys(ours.tasks) if by_task else [None])]
+        return interval([ours.hits[:, c] for c in chosen], minus=[theirs.hits[:, c] for c in chosen]).times(100)
+
+    def _asked(self, ids: Sequence[str]) -> "Hits":
+        common = np.isin(self.ids, ids)
+        kept, tasks = (tuple(itertools.compress(row, common)) for row in (self.ids, self.tasks))
+        return Hits(kept, tasks, self.hits[:, common], self.chance)
 
     def _of(self, task: str | None) -> np.ndarray:
         return np.array([task in (None, own) for own in self.tasks])
 
 
 def collect(runs: Iterable[Run], measure: str) -> dict[str, dict[str, Hits]]:
-    """The hits of each form and system, its runs as rows; questions that some run lacks are left out."""
-    found: dict[str, dict[str, list[Sequence[Outcome]]]] = {}
+    """The hits of each form and system, its seeds as rows; questions that some run lacks are left out.
+
+    Topline and cascade have no training and so no seed: they count once. Raises ResultsError where they differ between
+    runs, or a seed is there twice.
+    """
+    found: dict[str, dict[str, dict[int, Sequence[Outcome]]]] = {}
     for run in runs:
         for answers in run.answers if run.measure == measure else ():
-            found.setdefault(answers.form, {}).setdefault(answers.system, []).append(answers.outcomes)
+            seeds = found.setdefault(answers.form, {}).setdefault(answers.system, {})
+            if answers.system not in (TOPLINE, CASCADE):
+                _add(seeds, answers.outcomes, run, f"{answers.system}, {answers.form}")
+            elif seeds.setdefault(0, answers.outcomes) != answers.outcomes:
+                raise ResultsError(
+                    f"{run.source}: its {answers.system} ({answers.form}) answered otherwise than another result's; "
+                    "results of one LLM, one encoder and the same questions stand in one folder"
+                )
     return {
-        form: {system: _hits(systems[system]) for system in sorted(systems, key=_order)}
+        form: {system: _hits(list(systems[system].values())) for system in sorted(systems, key=_order)}
         for form, systems in found.items()
     }
 
 
+def _add(seeds: dict[int, Any], value: object, run: Run, what: str) -> None:
+    if run.seed in seeds:
+        raise ResultsError(
+            f"{run.source}: {what}, seed {run.seed} is in another result too: remove one, or measure again with the "
+            "--seed of its training or another --name"
+        )
+    seeds[run.seed] = value
+
+
 def _order(system: str) -> tuple[int, str]:
-    return ([TOPLINE, CASCADE].index(system) if system in (TOPLINE, CASCADE) else 2), system
+    first = (TOPLINE, CASCADE, OURS)
+    return (first.index(system) if system in first else len(first)), system
 
 
 def _hits(seeds: Sequence[Sequence[Outcome]]) -> Hits:
@@ -109,7 +161,7 @@ def modality_gap(runs: Sequence[Run]) -> list[Table]:
     for form, systems in collect(runs, MODALITY_GAP).items():
         topline = systems.get(TOPLINE)
         rows = {name: [hits.accuracy(), _gap(hits, topline)] for name, hits in systems.items()}
-        tables.append(Table(f"Modality gap, {FORMS.get(form, form)}", ("accuracy", "gap"), rows, _note(systems)))
+        tables.append(_compared(f"Modality gap, {FORMS.get(form, form)}", ("accuracy", "gap"), rows, systems))
         topics = {topic: None for hits in systems.values() for topic in hits.tasks}
         columns = tuple(systems)
         by_topic = {
@@ -131,7 +183,7 @@ def paralinguistic(runs: Sequence[Run]) -> list[Table]:
         title = FORMS.get(form, form)
         if form == FACTS:  # of knowledge, not of attributes
             rows: dict[str, list[Interval | None]] = {name: [hits.accuracy()] for name, hits in systems.items()}
-            tables.append(Table(f"Exchanged prosody: {title}", ("all",), rows, _note(systems)))
+            tables.append(_compared(f"Exchanged prosody: {title}", ("all",), rows, systems))
             continue
         tasks = sorted({task for hits in systems.values() for task in hits.tasks})
         rows = {
@@ -139,32 +191,78 @@ def paralinguistic(runs: Sequence[Run]) -> list[Table]:
             for name, hits in systems.items()
         }
         heading = "Exchanged prosody" if form == TONE else TITLES[PARALINGUISTIC]
-        tables.append(Table(f"{heading}: {title}", (*tasks, AVERAGE), rows, _note(systems)))
+        tables.append(_compared(f"{heading}: {title}", (*tasks, AVERAGE), rows, systems, by_task=True))
     return tables
 
 
+def _compared(
+    title: str,
+    columns: tuple[str, ...],
+    rows: Mapping[str, list[Interval | None]],
+    systems: Mapping[str, Hits],
+    *,
+    by_task: bool = False,
+) -> Table:
+    """A table of systems, with a column more where TextPro and others are among them."""
+    ours = systems.get(OURS)
+    if ours is not None and len(systems) > 1:
+        columns = (*columns, DIFFERENCE)
+        rows = {
+            name: [*cells, None if name == OURS else systems[name].difference(ours, by_task=by_task)]
+            for name, cells in rows.items()
+        }
+    return Table(title, columns, rows, _note(systems))
+
+
 def measured(
-    runs: Sequence[Run], measure: str, title: str, value: Callable[[Mapping[str, float]], float]
+    runs: Sequence[Run],
+    measure: str,
+    title: str,
+    value: Callable[[Mapping[str, float]], float],
+    *,
+    unit: str = "%",
+    digits: int = 1,
 ) -> list[Table]:
-    """A measure without choices: a system's number for each label, with the range over its runs."""
-    found: dict[str, dict[str, list[float]]] = {}
+    """A measure without choices: a system's number for each label, with the range over its seeds.
+
+    Runs of one system with other settings are rows of their own. Raises ResultsError where a seed is there twice.
+    """
+    runs = [run for run in runs if run.measure == measure and run.numbers]
+    found: dict[str, dict[str, dict[int, float]]] = {}
     for run in runs:
-        for label, numbers in run.numbers.items() if run.measure == measure else ():
-            found.setdefault(run.system, {}).setdefault(label, []).append(value(numbers))
+        name = _with_settings(run, [other for other in runs if other.system == run.system])
+        for label, numbers in run.numbers.items():
+            _add(found.setdefault(name, {}).setdefault(label, {}), value(numbers), run, f"{name}, {label}")
     labels = tuple(dict.fromkeys(label for row in found.values() for label in row))
-    rows = {system: [_range(row[label]) if label in row else None for label in labels] for system, row in found.items()}
-    return [Table(title, labels, rows, "± is half the range over runs here.")] if rows else []
+    rows = {
+        name: [_range(found[name][label].values()) if label in found[name] else None for label in labels]
+        for name in sorted(found, key=_order)
+    }
+    note = "± is half the range over runs here."
+    return [Table(title, labels, rows, note, unit=unit, digits=digits)] if rows else []
 
 
-def _range(values: Sequence[float]) -> Interval:
-    return Interval(float(np.mean(values)), min(values), max(values))
+def _with_settings(run: Run, alike: Sequence[Run]) -> str:
+    """A run's system with those of its settings that others of that name don't share."""
+    told = [
+        f"{key} {value}"
+        for key, value in run.settings.items()
+        if value is not None and any(other.settings.get(key) != value for other in alike)
+    ]
+    return ", ".join([run.system, *told])
+
+
+def _range(values: Collection[float]) -> Interval:
+    return Interval(float(np.mean(list(values))), min(values), max(values))
 
 
 def tables(runs: Sequence[Run]) -> dict[str, list[Table]]:
     """All that the runs tell, by measure."""
     made = {
         MODALITY_GAP: modality_gap(runs)
-        + measured(runs, MODALITY_GAP, "What changed for typed text", lambda numbers: numbers["kl"]),
+        + measured(
+            runs, MODALITY_GAP, "What changed for typed text", lambda numbers: numbers["kl"], unit="nats", digits=3
+        ),
         PARALINGUISTIC: paralinguistic(runs),
         PROBING: measured(runs, PROBING, "Probing: accuracy", lambda numbers: 100 * numbers["accuracy"]),
         WER: measured(runs, WER, "Word error rate", lambda numbers: 100 * numbers["wer"]),
@@ -193,8 +291,8 @@ def _note(systems: Mapping[str, Hits]) -> str:
     return f"{count} questions; chance {100 * chance:.0f} %. Runs: {seeds}."
 
 
-def _cell(value: Interval | None) -> str:
-    return "–" if value is None else f"{value.mean:.1f} ± {(value.high - value.low) / 2:.1f}"
+def _cell(value: Interval | None, digits: int) -> str:
+    return "–" if value is None else f"{value.mean:.{digits}f} ± {(value.high - value.low) / 2:.{digits}f}"
 
 
 def _row(cells: Iterable[str]) -> str:

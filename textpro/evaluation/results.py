@@ -1,7 +1,8 @@
 """Results on disk: what every system answered to every question, so that systems and seeds can be compared later.
 
 A file is one run: `{"measure", "seed", …, "answers": [{"system", "form", "outcomes": [[id, task, right, chosen,
-options], …]}, …]}`; numbers that come from no choice (`wer`, `probing`) stand as `results` of a `system`.
+options], …]}, …]}`; numbers that come from no choice (`wer`, `probing`) stand as `results` of a `system`, with the
+`settings` that they depend on.
 """
 
 import json
@@ -12,11 +13,13 @@ from typing import Any
 
 from textpro.errors import TextProError
 
-TOPLINE, CASCADE = "Text topline", "Cascade"
+TOPLINE, CASCADE, OURS = "Text topline", "Cascade", "TextPro"
+TYPED = ", typed"
+"""Ends the name of a system that read the questions which others heard."""
 
 
 class ResultsError(TextProError, ValueError):
-    """A file that holds no results, or a folder without any."""
+    """A file that holds no results, a folder without any, or results that can't be had or stand in one table."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +53,18 @@ class Answers:
 
 @dataclass(frozen=True)
 class Run:
-    """One file. answers: of measures with choices; numbers: of the others, by label, about one system."""
+    """One file. answers: of measures with choices; numbers: of the others, by label, about one system.
+
+    settings: what else the numbers depend on. source: the file.
+    """
 
     measure: str
     seed: int
     answers: tuple[Answers, ...] = ()
     system: str = ""
     numbers: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    source: str = field(default="", compare=False)
 
 
 def write(path: Path, run: Run, **about: object) -> None:
@@ -65,7 +73,8 @@ def write(path: Path, run: Run, **about: object) -> None:
         {"system": one.system, "form": one.form, "outcomes": [astuple(outcome) for outcome in one.outcomes]}
         for one in run.answers
     ]
-    entry = {"measure": run.measure, "system": run.system, "seed": run.seed, **about, "results": run.numbers}
+    entry = {"measure": run.measure, "system": run.system, "seed": run.seed, **about}
+    entry |= {"settings": run.settings, "results": run.numbers}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(entry | ({"answers": answers} if answers else {})) + "\n", encoding="utf-8")
 
@@ -78,7 +87,15 @@ def read(path: Path) -> Run:
             Answers(row["system"], row["form"], tuple(Outcome(*outcome) for outcome in row["outcomes"]))
             for row in entry.get("answers", [])
         ]
-        return Run(entry["measure"], entry["seed"], tuple(answers), entry.get("system", ""), entry.get("results", {}))
+        return Run(
+            measure=entry["measure"],
+            seed=entry["seed"],
+            answers=tuple(answers),
+            system=entry.get("system", ""),
+            numbers=entry.get("results", {}),
+            settings=entry.get("settings", {}),
+            source=str(path),
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ResultsError(f"{path} holds no results of `textpro evaluate`: {error!r}") from error
 
