@@ -203,14 +203,16 @@ class RememberedTeacher:
 
     def _read(self) -> None:
         settings = self._settings
-        for number, line in enumerate(self._path.read_text(encoding="utf-8").splitlines(), 1):
-            try:
-                entry = json.loads(line)
-                asked, reply = entry.pop("text"), Reply(entry.pop("answer"), entry.pop("finished"))
-            except (ValueError, KeyError, AttributeError) as error:
-                raise TeacherError(f"{self._path}:{number} is no answer of a teacher: {error!r}") from error
-            if entry == settings:
-                self._known[asked] = reply
+        # By newlines alone: an answer may hold U+2028, where `splitlines` would cut it.
+        with self._path.open(encoding="utf-8", newline="\n") as lines:
+            for number, line in enumerate(lines, 1):
+                try:
+                    entry = json.loads(line)
+                    asked, reply = entry.pop("text"), Reply(entry.pop("answer"), entry.pop("finished"))
+                except (ValueError, KeyError, AttributeError) as error:
+                    raise TeacherError(f"{self._path}:{number} is no answer of a teacher: {error!r}") from error
+                if entry == settings:
+                    self._known[asked] = reply
 
 
 def _reply(completion: Any) -> Reply:
