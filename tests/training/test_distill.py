@@ -1,4 +1,5 @@
 import dataclasses
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -124,6 +125,22 @@ def test_a_shard_that_was_half_written_is_completed(decoder: SpeechDecoder, tmp_
     (broken / "run.json").write_text(state.replace('"shards": 1', '"shards": 0').replace(": 1", ": 0"))
     distill(TEXTS[:6], JOBS[:6], broken, decoder, Parrot(), speak=tone, shard=6)
     assert contents(broken) == contents(whole)
+
+
+def test_a_shard_that_was_not_whole_is_heard_and_answered_anew(decoder: SpeechDecoder, tmp_path: Path) -> None:
+    class Changed(Parrot):
+        def answer(self, texts: Sequence[str]) -> list[Reply]:
+            return [Reply("Something else.", finished=True) for _ in texts]
+
+    distill(TEXTS, JOBS, tmp_path, decoder, Parrot(), speak=tone, shard=6)
+    # As a process leaves it that dies behind the lines of its second shard.
+    state = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps(state | {"shards": 1}))
+    distill(TEXTS, JOBS, tmp_path, decoder, Changed(), speak=tone, shard=6)
+    made = turns.read(tmp_path)
+    assert len({turn.id for turn in made}) == len(made)
+    assert {turn.prosody[:5] for turn in made if turn.answer == "Something else."} == {"00001"}
+    assert {turn.prosody[:5] for turn in made if turn.answer != "Something else."} == {"00000"}
 
 
 def test_a_finished_run_is_not_made_again(decoder: SpeechDecoder, tmp_path: Path) -> None:
