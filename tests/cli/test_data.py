@@ -1,3 +1,4 @@
+import json
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from services.cli import main
 from textpro.data import turns
 from textpro.data.paralinguistic import spoken_questions
 from textpro.data.speech_engines import SynthesisError, engine
+from textpro.language_model import identity
 
 
 @pytest.fixture
@@ -31,6 +33,7 @@ def test_texts_become_turns_that_a_second_call_leaves_as_they_are(
     command = ["data", "distill", "--text", str(tmp_path / "texts.jsonl"), "--out", str(tmp_path / "turns")]
     command += ["--llm", str(tiny_llm), "--temperature", "0.7", "--max-tokens", "200", "--flite-share", "0"]
     assert main(command) == main(command) == 0
+    assert json.loads((tmp_path / "turns" / "run.json").read_text())["settings"]["teacher"] == identity(str(tiny_llm))
     # An untrained LLM may come to the end of a sentence or not.
     assert ("dropped" in capsys.readouterr().out) != ([turn.id for turn in turns.read(tmp_path / "turns")] == ["a"])
 

@@ -88,12 +88,20 @@ class LocalTeacher:
 
     @classmethod
     def load(
-        cls, path: Path, sampling: Sampling, *, device: str = "cpu", dtype: str = "auto", positions: int = 8192
+        cls,
+        path: Path,
+        sampling: Sampling,
+        *,
+        name: str | None = None,
+        device: str = "cpu",
+        dtype: str = "auto",
+        positions: int = 8192,
     ) -> Self:
-        """An LLM's directory (`resolve_llm`). dtype: PyTorch's name, `auto` for the stored one."""
+        """An LLM's directory (`resolve_llm`). name: what its answers are kept under (`identity`).
+        dtype: PyTorch's name, `auto` for the stored one."""
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
         model.to(torch.device(device)).eval()  # pyright: ignore[reportArgumentType]
-        return cls(path.name, model, AutoTokenizer.from_pretrained(path), sampling, positions=positions)
+        return cls(name or path.name, model, AutoTokenizer.from_pretrained(path), sampling, positions=positions)
 
     def answer(self, texts: Sequence[str]) -> list[Reply]:
         """See `Teacher.answer`."""
