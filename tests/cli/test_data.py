@@ -52,13 +52,16 @@ def test_kokoro_is_asked_for_what_it_can_do(
 
 @pytest.mark.embedded
 @pytest.mark.usefixtures("espeak")
-def test_spoken_questions_become_turns_in_which_the_speech_asks(tmp_path: Path) -> None:
+def test_spoken_questions_become_turns_in_which_the_speech_asks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "questions.txt").write_text("How do I sound?\nAm I calm or upset?\n")
     corpus, out = tmp_path / "corpus", tmp_path / "turns"
     made = ["synthesize", "--out", str(corpus), "--sentences", str(tmp_path / "questions.txt"), "--clips", "12"]
     assert main([*made, "--flite-share", "0", "--workers", "1"]) == 0
     asked = ["data", "paralinguistic", "--manifest", str(corpus / "manifest.jsonl"), "--out", str(out)]
     assert main([*asked, "--attributes", "style", "--per-clip", "1"]) == 0
+    assert " of 12 clips\n" in capsys.readouterr().out
     made_turns = turns.read(out)
     assert made_turns
     assert all(turn.task == "style" and turn.question == "" and turn.label for turn in made_turns)

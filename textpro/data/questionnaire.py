@@ -209,7 +209,7 @@ class _Interview:
         if self._about.labels:
             return Asked(i, self._about.name, question, answer, label=label)
         told = self._clips[i].labels
-        own = [str(told[key]) for key in self._about.keys if told.get(key)]
+        own = [caption for key in self._about.keys if (caption := str(told.get(key, "")).strip())]
         return Asked(i, self._about.name, question, self._rng.choice(own) if own else answer)
 
     def _choice(self, i: int, question: str) -> Asked:
