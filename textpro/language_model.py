@@ -51,10 +51,7 @@ def bundle_llm(bundle: Bundle, cache: Path, *, name: str | None = None) -> Path:
 
 def adapted_llm(base: Path, adapter: Path, cache: Path) -> Path:
     """The LLM with a PEFT adapter merged into its weights: both engines serve it as an ordinary model."""
-    digest = hashlib.sha256(str(base.resolve()).encode())
-    # The base's weights are too many to be read each time: when they are replaced, their size or date tells.
-    for file in sorted(base.glob("*.safetensors")):
-        digest.update(f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
+    digest = _identity(base)
     for file in sorted(path for path in adapter.iterdir() if path.suffix in (".json", ".safetensors")):
         digest.update(file.read_bytes())
     target = cache / "adapted" / f"{base.name}-{digest.hexdigest()[:12]}"
@@ -69,6 +66,22 @@ def adapted_llm(base: Path, adapter: Path, cache: Path) -> Path:
         AutoTokenizer.from_pretrained(base).save_pretrained(directory)
 
     return made_once(target, merge)
+
+
+def identity(name: str) -> str:
+    """What tells the LLM that `resolve_llm` finds under a name from any other: a directory's has a digest."""
+    path = Path(name).expanduser()
+    if name == "embedded":
+        return EMBEDDED_NAME
+    return f"{name}-{_identity(path).hexdigest()[:12]}" if path.is_dir() else name
+
+
+def _identity(directory: Path) -> "hashlib._Hash":
+    digest = hashlib.sha256(str(directory.resolve()).encode())
+    # The weights are too many to be read each time: when they are replaced, their size or date tells.
+    for file in sorted(directory.glob("*.safetensors")):
+        digest.update(f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
+    return digest
 
 
 class EmbeddingTable:

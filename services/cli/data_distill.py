@@ -79,7 +79,8 @@ def _texts(args: argparse.Namespace) -> "list[UserText]":
     elif args.text.suffix == ".jsonl":
         return list(user_text.read(args.text))[: args.limit]
     else:
-        lines = [line.strip() for line in args.text.read_text().splitlines() if line.strip()]
+        # By newlines alone, as JSON Lines are: a text may hold U+2028.
+        lines = [line.strip() for line in args.text.read_text(encoding="utf-8").split("\n") if line.strip()]
     return [UserText(f"{number:06d}", line) for number, line in enumerate(lines[: args.limit])]
 
 
@@ -102,7 +103,7 @@ def _jobs(args: argparse.Namespace, texts: "Sequence[UserText]") -> "list[Job]":
 
 def _teacher(args: argparse.Namespace) -> "Teacher":
     from services.encoder.settings import EncoderSettings
-    from textpro.language_model import resolve_llm
+    from textpro.language_model import identity, resolve_llm
     from textpro.training.teachers import LocalTeacher, RememberedTeacher, Sampling, ServerTeacher
 
     sampling = Sampling(args.max_tokens, args.temperature, args.seed)
@@ -110,5 +111,12 @@ def _teacher(args: argparse.Namespace) -> "Teacher":
         teacher = ServerTeacher(args.teacher_url, sampling, model=args.teacher_model, concurrency=args.concurrency)
     else:
         path = resolve_llm(args.llm, EncoderSettings.load().cache)
-        teacher = LocalTeacher.load(path, sampling, device=args.device, dtype=args.dtype, positions=args.positions)
+        teacher = LocalTeacher.load(
+            path,
+            sampling,
+            name=identity(args.llm),
+            device=args.device,
+            dtype=args.dtype,
+            positions=args.positions,
+        )
     return RememberedTeacher(teacher, args.answers) if args.answers else teacher

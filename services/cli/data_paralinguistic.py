@@ -39,12 +39,15 @@ def run(args: argparse.Namespace) -> int:
     import random
 
     from textpro.data import manifest
-    from textpro.data.questionnaire import ask
+    from textpro.data.questionnaire import ask, outcome, unknown_values
     from textpro.training.distill import record
 
     clips = manifest.read(args.manifest)
     if args.limit is not None and args.limit < len(clips):
         clips = random.Random(args.seed).sample(clips, args.limit)
+    # What is wrong with the labels, before what they are too few for.
+    for sentence in unknown_values(clips, args.attributes):
+        print(sentence)
     asked = ask(
         clips,
         args.attributes,
@@ -54,6 +57,8 @@ def run(args: argparse.Namespace) -> int:
         choose_by=args.choose_by,
         briefly=args.voice_alone,
     )
+    for sentence in outcome(clips, asked):
+        print(sentence)
     heard = hearing.load(args)
     report(args.out, record(args.manifest, clips, asked, args.out, heard, transcripts=not args.voice_alone))
     return 0

@@ -6,7 +6,7 @@ import pytest
 
 from textpro.data.manifest import Clip
 from textpro.data.paralinguistic import ATTRIBUTES, ParalinguisticError, attribute, read_label, spoken_questions
-from textpro.data.questionnaire import MOST_REPEATS, Asked, ask
+from textpro.data.questionnaire import MOST_REPEATS, Asked, ask, outcome, unknown_values
 from textpro.data.sentences import normalise
 
 VALUES = {
@@ -97,6 +97,43 @@ def test_clips_of_a_rare_label_are_not_asked_without_end() -> None:
     assert max(times.values()) <= MOST_REPEATS
 
 
+def emotions(**counts: int) -> list[Clip]:
+    told = [emotion for emotion, times in counts.items() for _ in range(times)]
+    return [Clip(f"{i}", "a.wav", "Hello.", 1.0, {"emotion": emotion}) for i, emotion in enumerate(told)]
+
+
+def test_a_rare_label_takes_no_questions_from_the_others() -> None:
+    asked = ask(emotions(sad=300, angry=300, happy=298, disgusted=2), ["emotion"], split="train", per_clip=1, seed=0)
+    opened = Counter(one.label for one in asked if kind(one) == "open")
+    assert opened == {"disgusted": MOST_REPEATS * 2, "sad": 117, "angry": 117, "happy": 117}
+    assert len(asked) == pytest.approx(900, rel=0.01)
+
+
+def test_an_either_or_question_stays_even_where_one_of_its_answers_is_rare() -> None:
+    asked = ask(emotions(sad=500, angry=2), ["emotion"], split="train", per_clip=1, seed=0)
+    offered = Counter(one.label for one in asked if kind(one) == "either")
+    assert offered["sad"] == offered["angry"] > 0
+
+
+def test_it_is_said_how_many_clips_are_asked_and_which_labels_are_rare() -> None:
+    of_emotions = emotions(sad=300, angry=300, disgusted=2)
+    asked = ask(of_emotions, split="train", per_clip=1, seed=0)
+    first, *rare = outcome(of_emotions, asked)
+    assert first == f"asked {len({one.clip for one in asked})} of 602 clips"
+    assert rare == ["style 'disgusted' has only 2 clips: it is the answer less often than the others"]
+    assert len(list(outcome(CLIPS, ASKED))) == 1
+
+
+def test_values_that_are_no_label_are_named_and_counted() -> None:
+    unheard_of = emotions(anger=3, happiness=2, sad=4, happy=4)
+    (said,) = unknown_values(unheard_of)
+    assert said.startswith("emotion of 5 clips is no value known: 'anger' (3), 'happiness' (2); known are calm, ")
+    assert list(unknown_values(unheard_of, ["gender"])) == []
+    (cut,) = unknown_values(emotions(**{f"mood{i}": 9 - i for i in range(9)}))
+    assert "'mood4' (5), …; known are" in cut
+    assert list(unknown_values(CLIPS)) == []
+
+
 def test_the_right_letter_is_any_letter() -> None:
     letters = Counter(one.answer[0] for one in ASKED if kind(one) == "choice" and len(one.options) == 4)
     assert set(letters) == set("ABCD")
@@ -143,6 +180,12 @@ def test_a_caption_of_the_corpus_is_the_answer_as_it_stands() -> None:
     for one in ask(own, ["caption"], split="test", per_clip=3, seed=0):
         assert one.answer == own[one.clip].labels["caption"]
         assert (one.label, one.options) == ("", ())
+
+
+def test_a_clip_with_two_captions_is_answered_with_either() -> None:
+    told = {"caption": "A man speaks.", "caption_2": "A man speaks slowly."}
+    asked = ask([Clip("0", "a.wav", "Hello.", 1.0, told), *CLIPS], ["caption"], split="train", per_clip=8, seed=0)
+    assert {one.answer for one in asked if one.clip == 0} == set(told.values())
 
 
 def test_a_caption_made_of_labels_tells_them() -> None:

@@ -29,6 +29,7 @@ from services.runtime.lifecycle import Readiness
 from services.runtime.metrics import Metrics
 from services.runtime.settings import ServiceSettings
 from textpro.data.manifest import Clip
+from textpro.data.paralinguistic import ATTRIBUTES, attribute
 
 ROOT = Path(__file__).resolve().parents[2]
 PROTOCOL, OPERATIONS, TRAINING = (ROOT / "docs" / f"{name}.md" for name in ("protocol", "operations", "training"))
@@ -64,6 +65,18 @@ def metrics_table() -> str:
     return "\n".join(rows) + "\n"
 
 
+def attributes_table() -> str:
+    rows = ["| `--attributes` | label of the manifest | its values |", "| --- | --- | --- |"]
+    for about in map(attribute, ATTRIBUTES):
+        values = []
+        for label in about.labels:
+            other = [f"`{value}`" for value, meant in about.values.items() if meant == label and value != label.lower()]
+            values.append(f"`{label}`" + (f" (or {', '.join(other)})" if other else ""))
+        keys = " or ".join(f"`{key}`" for key in about.keys)
+        rows.append(f"| `{about.name}` | {keys} | {', '.join(values) or 'any text'} |")
+    return "\n".join(rows) + "\n"
+
+
 def proto() -> str:
     return f"```proto\n{(ROOT / 'services' / 'contracts' / 'encoder.proto').read_text()}```\n"
 
@@ -73,6 +86,7 @@ GENERATED: dict[str, tuple[Path, Callable[[], str]]] = {
     "metrics": (OPERATIONS, metrics_table),
     "errors": (PROTOCOL, errors_table),
     "proto": (PROTOCOL, proto),
+    "attributes": (TRAINING, attributes_table),
 }
 
 

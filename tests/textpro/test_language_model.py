@@ -1,5 +1,6 @@
 """Where the LLM comes from, on a tiny Llama."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Pr
 
 from textpro.config import BundleConfig
 from textpro.errors import BundleError
-from textpro.language_model import EmbeddingTable, adapted_llm, resolve_llm
+from textpro.language_model import EMBEDDED_NAME, EmbeddingTable, adapted_llm, identity, resolve_llm
 
 
 @pytest.fixture
@@ -32,6 +33,22 @@ def test_a_directory_stands_for_itself(llama: Path, tmp_path: Path) -> None:
     assert resolve_llm(str(llama), tmp_path) == llama
     with pytest.raises(BundleError, match=r"config\.json"):
         resolve_llm(str(tmp_path), tmp_path)
+
+
+def test_llms_in_folders_of_one_name_and_successive_ones_in_one_folder_are_told_apart(
+    llama: Path, tmp_path: Path
+) -> None:
+    other = shutil.copytree(llama, tmp_path / "other" / "llama")
+    names = {identity(str(llama)), identity(str(other))}
+    weights = load_file(llama / "model.safetensors")
+    save_file({name: 2 * value for name, value in weights.items()}, llama / "model.safetensors", {"format": "pt"})
+    assert len(names | {identity(str(llama))}) == 3
+    assert identity(str(llama)) == identity(str(llama))
+
+
+def test_the_embedded_llm_and_one_of_the_hub_are_known_by_their_names() -> None:
+    assert identity("embedded") == EMBEDDED_NAME == "smollm2-135m-instruct"
+    assert identity("Qwen/Qwen2.5-3B-Instruct") == "Qwen/Qwen2.5-3B-Instruct"
 
 
 def test_the_embedding_table_gives_the_models_rows(llama: Path) -> None:

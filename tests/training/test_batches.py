@@ -1,3 +1,4 @@
+import wave
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,10 +8,10 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from textpro.data import manifest
-from textpro.errors import TrainingError
+from textpro.errors import AudioError, AudioTooLong, TrainingError
 from textpro.losses import IGNORE
 from textpro.training import augment
-from textpro.training.batches import Batch, BatchPlan, BucketSampler, SpeechDataset
+from textpro.training.batches import Batch, BatchPlan, BucketSampler, SpeechDataset, read_pcm
 from textpro.training.tokenizer import END, NO_SPEECH, NO_TIMESTAMPS, START
 
 PLAIN = BatchPlan(seconds=4, long_padding=0, timestamps=0, bpe_dropout=0, augmentation=augment.NONE)
@@ -120,3 +121,28 @@ def test_what_is_to_be_rebuilt_has_no_masks(corpus: Path, tokenizer: PreTrainedT
     mask_value = batch.target.mean()
     changed = batch.mel[batch.mel != batch.target]
     torch.testing.assert_close(changed, mask_value.expand_as(changed), rtol=0.2, atol=0.2)
+
+
+def test_a_recording_that_was_cut_gives_what_is_there(corpus: Path, tmp_path: Path) -> None:
+    whole = corpus.parent / "0.wav"
+    (tmp_path / "cut.wav").write_bytes(whole.read_bytes()[:8001])  # in the middle of a sample
+    there = read_pcm(tmp_path / "cut.wav")
+    assert len(there) == pytest.approx((8001 - 44) // 2, abs=1)
+    np.testing.assert_allclose(there, read_pcm(whole)[: len(there)], atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "error"), [(0, AudioError), (65, AudioTooLong), (None, AudioError)], ids=["empty", "long", "noise"]
+)
+def test_a_recording_that_cannot_be_used_is_named(seconds: int | None, error: type[AudioError], tmp_path: Path) -> None:
+    path = tmp_path / "clip.wav"
+    if seconds is None:
+        path.write_bytes(b"not audio at all" * 100)
+    else:
+        with wave.open(str(path), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(8_000)
+            file.writeframes(bytes(16_000 * seconds))
+    with pytest.raises(error, match=r"clip\.wav: "):
+        read_pcm(path)

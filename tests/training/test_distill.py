@@ -1,4 +1,6 @@
 import dataclasses
+import json
+import wave
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -47,11 +49,11 @@ class Parrot:
         return [Reply(f"<{text}>", finished=True) for text in texts]
 
 
-def tone(job: Job) -> np.ndarray | None:
+def tone(job: Job) -> np.ndarray:
     """A buzz of another pitch and length for each job; nothing for one of them."""
     t = np.arange(SAMPLE_RATE // 2 + 1000 * (job.index % 3)) / SAMPLE_RATE
     waves = sum(np.sin(2 * np.pi * k * (100 + 10 * job.index) * t) / k for k in range(1, 9))
-    return None if job.index == SILENT else (6000 * waves).astype(np.int16)
+    return np.zeros(0, np.int16) if job.index == SILENT else (6000 * waves).astype(np.int16)
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +103,21 @@ def test_what_makes_no_turn_is_counted(decoder: SpeechDecoder, tmp_path: Path) -
     assert len(turns.read(tmp_path)) == len(TEXTS) - sum(dropped.values())
 
 
+def test_texts_that_are_too_long_are_counted_as_such_and_the_longest_not_even_spoken(
+    decoder: SpeechDecoder, tmp_path: Path
+) -> None:
+    texts = [*TEXTS[:2], UserText("endless", "and so on " * 201)]
+    spoken: list[int] = []
+
+    def slow(job: Job) -> np.ndarray:
+        spoken.append(job.index)
+        return np.zeros(29 * SAMPLE_RATE, np.int16) if job.index == 1 else tone(job)
+
+    dropped = distill(texts, JOBS[:3], tmp_path, decoder, Parrot(), speak=slow)
+    assert (dropped["too long"], dropped["no speech"]) == (2, 0)
+    assert spoken == [0, 1]
+
+
 def test_an_interrupted_run_goes_on_to_the_folder_of_an_uninterrupted_one(
     decoder: SpeechDecoder, tmp_path: Path
 ) -> None:
@@ -124,6 +141,22 @@ def test_a_shard_that_was_half_written_is_completed(decoder: SpeechDecoder, tmp_
     (broken / "run.json").write_text(state.replace('"shards": 1', '"shards": 0').replace(": 1", ": 0"))
     distill(TEXTS[:6], JOBS[:6], broken, decoder, Parrot(), speak=tone, shard=6)
     assert contents(broken) == contents(whole)
+
+
+def test_a_shard_that_was_not_whole_is_heard_and_answered_anew(decoder: SpeechDecoder, tmp_path: Path) -> None:
+    class Changed(Parrot):
+        def answer(self, texts: Sequence[str]) -> list[Reply]:
+            return [Reply("Something else.", finished=True) for _ in texts]
+
+    distill(TEXTS, JOBS, tmp_path, decoder, Parrot(), speak=tone, shard=6)
+    # As a process leaves it that dies behind the lines of its second shard.
+    state = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps(state | {"shards": 1}))
+    distill(TEXTS, JOBS, tmp_path, decoder, Changed(), speak=tone, shard=6)
+    made = turns.read(tmp_path)
+    assert len({turn.id for turn in made}) == len(made)
+    assert {turn.prosody[:5] for turn in made if turn.answer == "Something else."} == {"00001"}
+    assert {turn.prosody[:5] for turn in made if turn.answer != "Something else."} == {"00000"}
 
 
 def test_a_finished_run_is_not_made_again(decoder: SpeechDecoder, tmp_path: Path) -> None:
@@ -175,6 +208,39 @@ def test_recorded_clips_are_asked_with_their_own_prosody(
         assert store[turn.prosody].shape[1] == decoder.width
     by_clip = {(int(turn.id.split("#")[0]), turn.question, turn.answer) for turn in made}
     assert by_clip <= {(one.clip, one.question, one.answer) for one in asked}
+
+
+def test_recordings_that_cannot_be_heard_are_counted(
+    labelled: tuple[Path, list[Clip]], decoder: SpeechDecoder, tmp_path: Path
+) -> None:
+    path, clips = labelled
+    (tmp_path / "broken.wav").write_bytes(b"not audio at all" * 100)
+    with wave.open(str(tmp_path / "long.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8_000)
+        file.writeframes(bytes(65 * 16_000))
+    clips[2], clips[7] = (
+        dataclasses.replace(clips[i], audio=str(tmp_path / name)) for i, name in ((2, "broken.wav"), (7, "long.wav"))
+    )
+    asked = ask(clips, split="train", per_clip=8, seed=0)
+    assert {2, 7} <= {one.clip for one in asked}
+    out = tmp_path / "out"
+    dropped = record(path, clips, asked, out, decoder, shard=5)
+    assert (dropped["unreadable"], dropped["too long"]) == (1, 1)
+    made = turns.read(out)
+    assert made
+    assert not {"2", "7"} & {turn.id.partition("#")[0] for turn in made}
+
+
+def test_clips_that_share_an_id_are_refused(
+    labelled: tuple[Path, list[Clip]], decoder: SpeechDecoder, tmp_path: Path
+) -> None:
+    path, clips = labelled
+    twice = [*clips, clips[0]]
+    asked = ask(twice, split="train", per_clip=3, seed=0)
+    with pytest.raises(TrainingError, match="1 ids are those of several clips, such as '0'"):
+        record(path, twice, asked, tmp_path, decoder)
 
 
 def test_a_voice_alone_has_its_prosody_and_no_words(

@@ -162,6 +162,15 @@ def test_a_remembered_answer_is_asked_for_once_and_is_the_teachers_own(tmp_path:
     assert later.asked == ["More?"]
 
 
+def test_texts_and_answers_with_other_line_ends_are_read_again(tmp_path: Path) -> None:
+    texts = ["One\u2028two", "Three\x85four", "Five\r\nsix"]
+    path = tmp_path / "answers.jsonl"
+    want = RememberedTeacher(Counting("a\u2029b"), path).answer(texts)
+    later = Counting("a\u2029b")
+    assert RememberedTeacher(later, path).answer(texts) == want
+    assert later.asked == []
+
+
 def test_answers_of_another_teacher_or_sampling_do_not_count(tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
     RememberedTeacher(Counting(), path).answer(TEXTS)

@@ -1,6 +1,7 @@
 """Who is asked what: questions about the voices of a labelled manifest, every answer as often as its alternatives."""
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -28,7 +29,8 @@ Choosing = Literal["letter", "words"]
 OPEN_SHARE, CHOICE_SHARE, EITHER_OR_SHARE = 0.4, 0.4, 0.2
 """Of the typed questions about an attribute."""
 MOST_REPEATS = 4
-"""A clip of the rarest label is asked at most so many times as often as clips are on average."""
+"""A clip of a rare label is asked at most so many times as often as clips are on average."""
+SHOWN_VALUES = 5
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,30 @@ def ask(
         one = _Interview(attribute(name), clips, labels, split, per_clip, choose_by, briefly, Random(f"{seed}/{name}"))
         asked += itertools.chain(one.typed(1 / len(told)), one.aloud())
     return sorted(asked, key=lambda one: one.clip)
+
+
+def unknown_values(clips: Sequence[Clip], names: Iterable[str] = ()) -> Iterator[str]:
+    """A sentence a key of the attributes named (default: all) on the values that no question can be asked about."""
+    for about in map(attribute, dict.fromkeys(attribute(name).name for name in names or ATTRIBUTES)):
+        silent = [clip for clip in clips if about.label_of(clip.labels) is None]
+        for key in about.keys:
+            found = Counter(str(clip.labels[key]) for clip in silent if clip.labels.get(key))
+            if found:
+                shown = [f"{value!r} ({times})" for value, times in found.most_common(SHOWN_VALUES)]
+                others = ["…"] if len(found) > SHOWN_VALUES else []
+                listed, known = ", ".join(shown + others), ", ".join(about.labels)
+                yield f"{key} of {found.total()} clips is no value known: {listed}; known are {known}"
+
+
+def outcome(clips: Sequence[Clip], asked: Sequence[Asked]) -> Iterator[str]:
+    """Sentences on how many clips are asked something, and which labels are too rare to be the answer as often."""
+    yield f"asked {len({one.clip for one in asked})} of {len(clips)} clips"
+    opened = Counter((one.task, one.label) for one in asked if one.label and one.question and not one.options)
+    for name in dict.fromkeys(task for task, _ in opened):
+        by_label = {label: times for (task, label), times in opened.items() if task == name}
+        for label in (label for label, times in by_label.items() if times < max(by_label.values())):
+            there = sum(attribute(name).label_of(clip.labels) == label for clip in clips)
+            yield f"{name} {label!r} has only {there} clips: it is the answer less often than the others"
 
 
 def _labelled(about: Attribute, clips: Sequence[Clip]) -> dict[int, str]:
@@ -130,7 +156,9 @@ class _Interview:
         pairs = [(question, cells) for question in phrases if (cells := self._by_offer(question, silent))]
         for question, cells in pairs:
             each = total * EITHER_OR_SHARE / len(pairs)
-            yield from self._fill(cells, each, lambda i, offer, q=question: self._either(i, q.text, q, offer))
+            yield from self._fill(
+                cells, each, lambda i, offer, q=question: self._either(i, q.text, q, offer), even=True
+            )
 
     def aloud(self) -> Iterator[Asked]:
         """Clips whose sentence is the question."""
@@ -146,7 +174,7 @@ class _Interview:
         for question, clips in asking.items():
             cells = self._by_offer(question, clips)
             total = self._per_clip * sum(len(cell.clips) for cell in cells)
-            yield from self._fill(cells, total, lambda i, offer, q=question: self._either(i, "", q, offer))
+            yield from self._fill(cells, total, lambda i, offer, q=question: self._either(i, "", q, offer), even=True)
 
     def _by_label(self, clips: Sequence[int]) -> list[_Cell]:
         if not self._about.labels:
@@ -160,15 +188,19 @@ class _Interview:
         cells = [_Cell(offer, [i for i in clips if self._labels[i] in labels]) for offer, labels in meant.items()]
         return cells if all(cell.clips for cell in cells) else []
 
-    def _fill(self, cells: Sequence[_Cell], total: float, make: Callable[[int, str], Asked]) -> Iterator[Asked]:
-        """`total` questions, as many for each cell; its clips take turns."""
-        if not cells:
-            return
-        rarest = min(len(cell.clips) for cell in cells)
-        each = min(max(1, round(total / len(cells))), MOST_REPEATS * self._per_clip * rarest)
-        for cell in cells:
+    def _fill(
+        self, cells: Sequence[_Cell], total: float, make: Callable[[int, str], Asked], *, even: bool = False
+    ) -> Iterator[Asked]:
+        """`total` questions, as many for each cell; its clips take turns. A rare one has fewer, and the others more.
+
+        even: all have as few as the rarest, for a question whose answer is always the same is not listened to.
+        """
+        most = [MOST_REPEATS * self._per_clip * len(cell.clips) for cell in cells]
+        if even:
+            most = [min(most, default=0)] * len(cells)
+        for cell, times in zip(cells, _shares(total, most), strict=True):
             order = self._rng.sample(cell.clips, len(cell.clips))
-            for i in itertools.islice(itertools.cycle(order), each):
+            for i in itertools.islice(itertools.cycle(order), times):
                 yield make(i, cell.answer)
 
     def _open(self, i: int, question: str) -> Asked:
@@ -176,8 +208,9 @@ class _Interview:
         answer = option_alone(label) if self._briefly else self._about.say(self._rng.choice(self._about.answers), label)
         if self._about.labels:
             return Asked(i, self._about.name, question, answer, label=label)
-        own = self._about.label_of(self._clips[i].labels)
-        return Asked(i, self._about.name, question, own or answer)
+        told = self._clips[i].labels
+        own = [caption for key in self._about.keys if (caption := str(told.get(key, "")).strip())]
+        return Asked(i, self._about.name, question, self._rng.choice(own) if own else answer)
 
     def _choice(self, i: int, question: str) -> Asked:
         label = self._labels[i]
@@ -191,3 +224,16 @@ class _Interview:
     def _either(self, i: int, text: str, question: Question, offer: str) -> Asked:
         answer = self._about.say(self._rng.choice(self._about.answers), offer)
         return Asked(i, self._about.name, text, answer, question.offers, offer)
+
+
+def _shares(total: float, most: Sequence[int]) -> list[int]:
+    """A total split evenly, at least one each; whoever takes only so many leaves the rest to the others."""
+    shares = list(most)
+    rising = sorted(range(len(most)), key=most.__getitem__)
+    for left, i in zip(range(len(most), 0, -1), rising, strict=True):
+        if most[i] >= total / left:
+            for other in rising[-left:]:
+                shares[other] = max(1, round(total / left))
+            break
+        total -= most[i]
+    return shares

@@ -9,7 +9,7 @@ from typing import TypeVar
 from torch import Tensor
 from tqdm import tqdm
 
-from textpro.data.turns import Turn, TurnsError, TurnsWriter
+from textpro.data.turns import TURNS_FILE, Turn, TurnsError, TurnsWriter
 
 RUN_FILE = "run.json"
 SHARD = 256
@@ -26,7 +26,6 @@ class ShardedRun:
         """size: items in a shard. Raises TurnsError when the folder holds another run's turns."""
         self.dropped: Counter[str] = Counter()
         self._writer = TurnsWriter(out)
-        self._there = self._writer.done()
         self._path = out / RUN_FILE
         self._settings = {**settings, "shard": size}
         self._size, self._whole = size, 0
@@ -35,7 +34,9 @@ class ShardedRun:
             self._whole, self.dropped = found["shards"], Counter(found["dropped"])
             if found["settings"] != self._settings:
                 raise TurnsError(f"{out} holds the turns of another run: {found['settings']}; choose an empty folder")
-        elif self._there:
+            # What a process wrote that died before its shard was whole: heard again, a clip may say something else.
+            self._writer.keep(self._whole)
+        elif (out / TURNS_FILE).exists():
             raise TurnsError(f"{out} holds turns but no {RUN_FILE}; choose an empty folder")
         else:
             self._save()
@@ -50,8 +51,8 @@ class ShardedRun:
                 progress.update(len(chosen))
 
     def add(self, shard: int, turns: Iterable[Turn], prosody: Mapping[str, Tensor], dropped: Counter[str]) -> None:
-        """Writes a shard whole. Lines of it that an interrupted run had written stay as they are."""
-        self._writer.add(shard, [turn for turn in turns if turn.id not in self._there], dict(prosody))
+        """Writes a shard whole."""
+        self._writer.add(shard, turns, dict(prosody))
         self._whole, self.dropped = shard + 1, self.dropped + dropped
         self._save()
 

@@ -75,15 +75,15 @@ def speak(text: str, voice: Voice, delivery: Delivery) -> np.ndarray:
     return engine(voice.engine).speak(text, voice, delivery)
 
 
-def say(job: Job) -> np.ndarray | None:
-    """Speak a job's sentence, trimmed: int16 (T,); None without sound or over 28 s. Raises `SynthesisError`."""
+def say(job: Job) -> np.ndarray:
+    """Speak a job's sentence, trimmed: int16 (T,), empty without sound. Raises `SynthesisError`."""
     if job.age is None:
         samples = trim(speak(job.text, job.voice, job.delivery))
     else:
         samples = trim(job.age.put_on(speak(job.text, job.voice, job.age.slowed(job.delivery))))
     if job.room is not None and len(samples):
         samples = job.room.around(samples)
-    return samples if 0 < len(samples) <= MAX_DURATION_S * SAMPLE_RATE else None
+    return samples
 
 
 def synthesize(
@@ -236,7 +236,7 @@ def _make(out: Path, jobs: Sequence[Job]) -> list[Clip]:
 
 def _make_clip(out: Path, job: Job) -> Clip | None:
     samples = say(job)
-    if samples is None:
+    if not 0 < len(samples) <= MAX_DURATION_S * SAMPLE_RATE:
         return None
     audio = _audio_path(job)
     with wave.open(str(out / audio), "wb") as file:

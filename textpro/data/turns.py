@@ -7,6 +7,7 @@ Letters: N Whisper text tokens, W Whisper width.
 """
 
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -62,9 +63,18 @@ class TurnsWriter:
         if self._path.exists():
             drop_torn_line(self._path)
 
-    def done(self) -> set[str]:
-        """Ids of the turns that are written."""
-        return {turn.id for turn in read(self._folder)} if self._path.exists() else set()
+    def keep(self, shards: int) -> None:
+        """Cuts the lines off at the first that belongs to another than the first so many shards. Raises TurnsError."""
+        if not self._path.exists():
+            return
+        size = 0
+        with self._path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                prosody = _parse(line, f"{self._path}:{number}").prosody if line.strip() else None
+                if prosody is not None and int(prosody.partition("/")[0]) >= shards:
+                    break
+                size += len(line)
+        os.truncate(self._path, size)
 
     def add(self, shard: int, turns: Iterable[Turn], prosody: dict[str, Tensor]) -> None:
         """Writes one shard whole. prosody: clip -> (N, W); the turns name it as `shard/clip` (`place`)."""
@@ -105,9 +115,16 @@ def _shard_name(shard: int) -> str:
     return f"prosody-{shard:05d}.safetensors"
 
 
-def _parse(line: str, where: str) -> Turn:
+def _parse(line: str | bytes, where: str) -> Turn:
     try:
         entry = json.loads(line)
-        return Turn(**entry | {"options": tuple(entry.get("options", ()))})
-    except (json.JSONDecodeError, TypeError, AttributeError) as error:
+        options = entry.get("options", [])
+        turn = Turn(**entry | {"options": tuple(options)})
+    except (ValueError, TypeError, AttributeError) as error:
         raise TurnsError(f"{where}: no turn: {error}") from error
+    for key, value in vars(turn).items():
+        if key != "options" and not isinstance(value, str) and (key, value) != ("prosody", None):
+            raise TurnsError(f'{where}: no turn: "{key}" must be a string, found {value!r}')
+    if not (isinstance(options, list) and all(isinstance(option, str) for option in options)):
+        raise TurnsError(f'{where}: no turn: "options" must be a list of strings, found {options!r}')
+    return turn

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from textpro.audio import FRAMES_PER_SECOND, FRAMES_PER_WINDOW, HOP_LENGTH, SAMPLE_RATE, decode, log_mel
 from textpro.data.manifest import Clip, resolve
-from textpro.errors import TrainingError
+from textpro.errors import AudioError, TrainingError
 from textpro.losses import IGNORE
 from textpro.training import augment
 from textpro.training.augment import Augmentation
@@ -112,11 +112,20 @@ class BucketSampler(Sampler[list[tuple[int, int]]]):
 
 
 def read_pcm(path: Path) -> np.ndarray:
-    """A clip as (S,) float32 at 16 kHz: PCM16 WAV as `textpro synthesize` writes it directly, anything else decoded."""
+    """A clip as (S,) float32 at 16 kHz: PCM16 WAV as `textpro synthesize` writes it directly, anything else decoded.
+
+    Raises AudioError with the path for one that can't be used, OSError for one that is not there.
+    """
     with suppress(wave.Error, EOFError), wave.open(str(path)) as file:
         if (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (SAMPLE_RATE, 1, 2):
-            return np.frombuffer(file.readframes(file.getnframes()), dtype="<i2").astype(np.float32) / 32768.0
-    return decode(path.read_bytes())
+            data = file.readframes(file.getnframes())
+            # What was cut, or holds nothing, is left to the decoder.
+            if data and len(data) == 2 * file.getnframes():
+                return np.frombuffer(data, dtype="<i2").astype(np.float32) / 32768.0
+    try:
+        return decode(path.read_bytes())
+    except AudioError as error:
+        raise type(error)(f"{path}: {error}") from error
 
 
 class SpeechDataset(Dataset[Batch]):

@@ -88,12 +88,20 @@ class LocalTeacher:
 
     @classmethod
     def load(
-        cls, path: Path, sampling: Sampling, *, device: str = "cpu", dtype: str = "auto", positions: int = 8192
+        cls,
+        path: Path,
+        sampling: Sampling,
+        *,
+        name: str | None = None,
+        device: str = "cpu",
+        dtype: str = "auto",
+        positions: int = 8192,
     ) -> Self:
-        """An LLM's directory (`resolve_llm`). dtype: PyTorch's name, `auto` for the stored one."""
+        """An LLM's directory (`resolve_llm`). name: what its answers are kept under (`identity`).
+        dtype: PyTorch's name, `auto` for the stored one."""
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
         model.to(torch.device(device)).eval()  # pyright: ignore[reportArgumentType]
-        return cls(path.name, model, AutoTokenizer.from_pretrained(path), sampling, positions=positions)
+        return cls(name or path.name, model, AutoTokenizer.from_pretrained(path), sampling, positions=positions)
 
     def answer(self, texts: Sequence[str]) -> list[Reply]:
         """See `Teacher.answer`."""
@@ -203,14 +211,16 @@ class RememberedTeacher:
 
     def _read(self) -> None:
         settings = self._settings
-        for number, line in enumerate(self._path.read_text(encoding="utf-8").splitlines(), 1):
-            try:
-                entry = json.loads(line)
-                asked, reply = entry.pop("text"), Reply(entry.pop("answer"), entry.pop("finished"))
-            except (ValueError, KeyError, AttributeError) as error:
-                raise TeacherError(f"{self._path}:{number} is no answer of a teacher: {error!r}") from error
-            if entry == settings:
-                self._known[asked] = reply
+        # By newlines alone: an answer may hold U+2028, where `splitlines` would cut it.
+        with self._path.open(encoding="utf-8", newline="\n") as lines:
+            for number, line in enumerate(lines, 1):
+                try:
+                    entry = json.loads(line)
+                    asked, reply = entry.pop("text"), Reply(entry.pop("answer"), entry.pop("finished"))
+                except (ValueError, KeyError, AttributeError) as error:
+                    raise TeacherError(f"{self._path}:{number} is no answer of a teacher: {error!r}") from error
+                if entry == settings:
+                    self._known[asked] = reply
 
 
 def _reply(completion: Any) -> Reply:

@@ -2,6 +2,7 @@ import pytest
 
 from textpro.data.corpora import labels
 from textpro.data.corpora.corpus import CorpusError, MissingPart
+from textpro.data.corpora.importing import BrokenAudio
 
 NEW = (
     "client_id path sentence_id sentence sentence_domain up_votes down_votes age gender accents variant locale segment"
@@ -80,6 +81,33 @@ def test_common_voice_reads_the_columns_of_old_releases(tmp_path, record, write,
 def test_common_voice_takes_the_lengths_its_release_lists(common_voice, write, imported) -> None:
     write(common_voice / "en" / "clip_durations.tsv", "clip\tduration[ms]\ncommon_voice_en_1.mp3\t4321\n")
     assert imported("common-voice")["common_voice_en_1"].duration_s == 4.321
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [(b"", "is empty"), (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "git lfs pull")],
+    ids=["empty", "pointer"],
+)
+def test_common_voice_is_not_believed_that_an_empty_file_has_a_length(
+    common_voice, write, imported, data, complaint
+) -> None:
+    lengths = "clip\tduration[ms]\ncommon_voice_en_1.mp3\t4321\ncommon_voice_en_2.mp3\t1000\n"
+    write(common_voice / "en" / "clip_durations.tsv", lengths)
+    (common_voice / "en" / "clips" / "common_voice_en_1.mp3").write_bytes(data)
+    with pytest.raises(BrokenAudio, match=rf"common_voice_en_1\.mp3: .*{complaint}"):
+        imported("common-voice")
+    assert list(imported("common-voice", skip_broken=True)) == ["common_voice_en_2"]
+
+
+def test_common_voice_refuses_splits_that_overlap(common_voice, imported) -> None:
+    (common_voice / "en" / "validated.tsv").write_bytes((common_voice / "en" / "train.tsv").read_bytes())
+    with pytest.raises(CorpusError, match="common_voice_en_1 comes twice: do the splits overlap"):
+        imported("common-voice", splits=["train", "validated"])
+
+
+def test_common_voice_refuses_a_split_that_is_named_twice(common_voice, imported) -> None:
+    with pytest.raises(CorpusError, match="the split 'train' is named twice"):
+        imported("common-voice", splits=["train", "train"])
 
 
 def test_common_voice_without_the_split_names_its_table(common_voice, imported) -> None:

@@ -85,8 +85,21 @@ def test_texts_read_back_as_they_were_written(tmp_path) -> None:
     assert list(user_text.read(path)) == texts
 
 
-@pytest.mark.parametrize("line", ["{oops", "[]", '{"id": "a"}', '{"id": "a", "text": "b", "x": 1}'])
-def test_a_line_that_is_no_text_is_refused_with_its_place(tmp_path, write, line) -> None:
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("{oops", ""),
+        ("[]", ""),
+        ('{"id": "a"}', "missing 1 required"),
+        ('{"id": "a", "text": "b", "x": 1}', "'x'"),
+        ('{"id": 1, "text": "b"}', '"id" must be a string, found 1'),
+        ('{"id": "a", "text": null}', '"text" must be a string, found None'),
+        ('{"id": "a", "text": "b", "answer": 2}', '"answer" must be a string, found 2'),
+        ('{"id": "a", "text": "b", "options": "cd"}', '"options" must be a list of strings'),
+        ('{"id": "a", "text": "b", "options": ["c", 4]}', '"options" must be a list of strings'),
+    ],
+)
+def test_a_line_that_is_no_text_is_refused_with_its_place(tmp_path, write, line, complaint) -> None:
     path = write(tmp_path / "texts.jsonl", f"\n{line}\n")
-    with pytest.raises(UserTextError, match=r"texts\.jsonl:2: no text of a user"):
+    with pytest.raises(UserTextError, match=rf"texts\.jsonl:2: no text of a user: .*{complaint}"):
         list(user_text.read(path))

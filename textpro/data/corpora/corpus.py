@@ -39,10 +39,12 @@ class Corpus:
     default: tuple[str, ...] = ()
 
     def chosen(self, splits: tuple[str, ...]) -> tuple[str, ...]:
-        """The splits to read. Raises CorpusError for one that the corpus does not have."""
+        """The splits to read. Raises CorpusError for one that the corpus does not have, or that is named twice."""
         for split in splits:
             if split not in self.splits:
                 raise CorpusError(f"{self.title} has no split {split!r}; it has: {', '.join(self.splits) or 'none'}")
+            if splits.count(split) > 1:
+                raise CorpusError(f"the split {split!r} is named twice")
         return splits or self.default or self.splits
 
 

@@ -18,6 +18,8 @@ from textpro.data.manifest import Clip
 MANIFEST, TEXTS = "manifest.jsonl", "texts.jsonl"
 BATCH = 1_000  # lines in a write
 GIT_LFS_POINTER = b"version https://git-lfs"
+GIT_LFS_MOST_BYTES = 1024  # of a pointer
+NOT_PULLED = "a Git LFS pointer; `git lfs pull` fetches the recording"
 
 
 class BrokenAudio(CorpusError):
@@ -79,8 +81,13 @@ def import_corpus(
 def _write(items: Iterator[Any], append: Callable[[Path, Iterable[Any]], None], done: Imported) -> None:
     partial = done.path.with_name(f".{done.path.name}.partial")
     partial.unlink(missing_ok=True)
+    seen: set[str] = set()
     with tqdm(unit="item") as progress:
         while batch := list(itertools.islice(items, BATCH)):
+            for item in batch:
+                if item.id in seen:
+                    raise CorpusError(f"{item.id} comes twice: do the splits overlap, or is the corpus there twice?")
+                seen.add(item.id)
             append(partial, batch)
             done.items += len(batch)
             done.hours += sum(item.duration_s for item in batch if isinstance(item, Clip)) / 3600
@@ -106,7 +113,14 @@ def _checked_duration_s(clip: Clip) -> float:
     path = Path(clip.audio)
     if not path.is_file():
         raise BrokenAudio(f"{path}: the recording of {clip.id} is not there; --skip-broken leaves such clips out")
-    return clip.duration_s if clip.duration_s != FROM_HEADER else duration_s(path)
+    if clip.duration_s == FROM_HEADER:
+        return duration_s(path)
+    size = path.stat().st_size
+    if not size:
+        raise _empty(path)
+    if size <= GIT_LFS_MOST_BYTES and _is_pointer(path):
+        raise BrokenAudio(f"{path}: {NOT_PULLED}; --skip-broken leaves such clips out")
+    return clip.duration_s
 
 
 def duration_s(path: Path) -> float:
@@ -117,7 +131,7 @@ def duration_s(path: Path) -> float:
     except (wave.Error, EOFError):  # another format than PCM in WAV
         seconds = _container_duration_s(path)
     if seconds <= 0:
-        raise BrokenAudio(f"{path}: the recording is empty; --skip-broken leaves such clips out")
+        raise _empty(path)
     return seconds
 
 
@@ -132,7 +146,14 @@ def _container_duration_s(path: Path) -> float:
                 return float(stream.duration * stream.time_base)
             return (container.duration or 0) / av.time_base
     except (FFmpegError, IndexError) as error:
-        with path.open("rb") as file:
-            is_pointer = file.read(len(GIT_LFS_POINTER)) == GIT_LFS_POINTER
-        why = "a Git LFS pointer; `git lfs pull` fetches the recording" if is_pointer else f"no audio ({error})"
+        why = NOT_PULLED if _is_pointer(path) else f"no audio ({error})"
         raise BrokenAudio(f"{path}: {why}; --skip-broken leaves such clips out") from error
+
+
+def _is_pointer(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(GIT_LFS_POINTER)) == GIT_LFS_POINTER
+
+
+def _empty(path: Path) -> BrokenAudio:
+    return BrokenAudio(f"{path}: the recording is empty; --skip-broken leaves such clips out")

@@ -37,11 +37,7 @@ def read(path: Path) -> Iterator[UserText]:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
-            try:
-                entry = json.loads(line)
-                yield UserText(**entry | {"options": tuple(entry.get("options", ()))})
-            except (json.JSONDecodeError, TypeError, AttributeError) as error:
-                raise UserTextError(f"{path}:{number}: no text of a user: {error}") from error
+            yield _parse(line, f"{path}:{number}")
 
 
 def append(path: Path, texts: Iterable[UserText]) -> None:
@@ -49,3 +45,18 @@ def append(path: Path, texts: Iterable[UserText]) -> None:
     entries = ({key: value for key, value in asdict(text).items() if value} for text in texts)
     with path.open("a", encoding="utf-8") as file:
         file.write("".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries))
+
+
+def _parse(line: str, place: str) -> UserText:
+    try:
+        entry = json.loads(line)
+        options = entry.get("options", [])
+        text = UserText(**entry | {"options": tuple(options)})
+    except (json.JSONDecodeError, TypeError, AttributeError) as error:
+        raise UserTextError(f"{place}: no text of a user: {error}") from error
+    for key, value in vars(text).items():
+        if key != "options" and not isinstance(value, str):
+            raise UserTextError(f'{place}: no text of a user: "{key}" must be a string, found {value!r}')
+    if not (isinstance(options, list) and all(isinstance(option, str) for option in options)):
+        raise UserTextError(f'{place}: no text of a user: "options" must be a list of strings, found {options!r}')
+    return text
