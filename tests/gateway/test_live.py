@@ -115,10 +115,10 @@ async def line() -> AsyncIterator[Line]:
 
 
 async def test_a_spoken_question_is_answered_before_its_end_is_certain_and_shown_after(line: Line) -> None:
-    await line.speak(960)
+    await line.speak(480)  # too little for its words so far to be looked for
     await line.silence(320)
     await line.until(tell.EagerBegun)
-    assert [request.partial for request in line.encoder.requests].count(False) == 1
+    assert len(line.encoder.requests) == 1
     await line.silence(1600)
     ended = await line.until(tell.ResponseEnded)
     assert line.names() == [
