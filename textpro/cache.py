@@ -1,6 +1,5 @@
 """What is fetched or made once and kept: models of the Hugging Face hub, and what is converted from them."""
 
-import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,15 +30,17 @@ def fetched(name: str, *, kind: str, files: Sequence[str], ignored: Sequence[str
 def made_once(target: Path, make: Callable[[Path], None]) -> Path:
     """The directory `target`, filled by `make` when it is not there yet; processes that want it at once share one.
 
-    It is made aside and moved in one step: a process that dies half-way leaves nothing that looks whole.
+    It is made aside and moved in one step: a process that dies half-way leaves nothing that looks whole. Who may read
+    it, the umask says.
     """
+    if target.is_dir():  # another user's, whose lock is not ours to take
+        return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):
         if not target.is_dir():
-            aside = Path(tempfile.mkdtemp(prefix=".making-", dir=target.parent))
-            try:
-                make(aside)
-                aside.rename(target)
-            finally:
-                shutil.rmtree(aside, ignore_errors=True)
+            with tempfile.TemporaryDirectory(prefix=".making-", dir=target.parent, ignore_cleanup_errors=True) as aside:
+                made = Path(aside, target.name)  # the directory around it is for its owner alone
+                made.mkdir()
+                make(made)
+                made.rename(target)
     return target

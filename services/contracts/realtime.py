@@ -110,7 +110,7 @@ MaxTokens = Annotated[int, Field(ge=1)] | Literal["inf"]
 
 
 class Session(_Wire):
-    """The configuration of a session. Ours: prosody, `off` gives the text model's answers; eager, `off` makes no answer
+    """The configuration of a session. Ours: prosody, `off` gives the LLM the words alone; eager, `off` makes no answer
     before an utterance has surely ended."""
 
     type: Literal["realtime"] = "realtime"

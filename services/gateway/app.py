@@ -45,7 +45,7 @@ LEASE_MARGIN_S = 30.0
 JOURNAL_MARGIN_S = 60.0  # so often, at least, what a call's journal has is made new
 SPARE_CONNECTIONS = 16  # for probes, and for sessions that are shown or deleted
 
-Check = Callable[[], Awaitable[None]]
+Check = Callable[[], Awaitable[str | None]]  # gives what the operator should know, if anything
 Part = TypeVar("Part", bound=Encoder | Llm | Voice)
 
 
@@ -167,7 +167,14 @@ async def _probed(parts: Parts, readiness: Readiness) -> AsyncIterator[None]:
     async def check_store() -> None:
         parts.metrics.sessions(await parts.store.count())
 
-    checks = {"encoder": parts.encoder.check, "llm": parts.llm.check, "store": check_store}
+    async def check_llm() -> str | None:
+        await parts.llm.check()
+        ours, theirs = parts.encoder.fingerprint, (await parts.llm.profile()).fingerprint
+        if ours in ("", theirs) or not theirs:
+            return None
+        return f"its bundle is {theirs}, and the encoder's {ours}: serve both from one, or the LLM mishears the tone"
+
+    checks: dict[str, Check] = {"encoder": parts.encoder.check, "llm": check_llm, "store": check_store}
     async with asyncio.TaskGroup() as tasks:
         probes = [
             tasks.create_task(_probe(name, check, readiness, parts.settings.probe_s), name=f"probe {name}")
@@ -180,17 +187,20 @@ async def _probed(parts: Parts, readiness: Readiness) -> AsyncIterator[None]:
 
 async def _probe(name: str, check: Check, readiness: Readiness, every_s: float) -> None:
     """Keeps /readyz true to what this dependency says, for as long as the process lives."""
-    was_ready = False
+    was_ready, remarked = False, None
     while True:
         try:
-            await check()
+            remark = await check()
         except TextProError as error:
             readiness.not_ready(name, str(error))
             if was_ready:
                 log.warning("%s is lost: %s", name, error)
             was_ready = False
         else:
-            readiness.ready(name)
+            readiness.ready(name, remark)
+            if remark not in (None, remarked):
+                log.warning("%s: %s", name, remark)
+            remarked = remark
             if not was_ready:
                 log.info("%s answers", name)
             was_ready = True

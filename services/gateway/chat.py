@@ -10,7 +10,7 @@ from services.contracts.chat import ChatAnswer, ProsodyState, Usage
 from services.contracts.errors import BadRequest, NotFound
 from services.gateway.encoder_client import Encoder, ProsodyKind, Speech
 from services.gateway.hearing import Hearing
-from services.gateway.history import budget, fitting, prompt
+from services.gateway.history import budget, fitting, prompt, understood
 from services.gateway.limits import Deadline
 from services.gateway.llm_client import Llm, Sampling, reply_that_fits
 from services.gateway.llm_reply import Reply
@@ -144,14 +144,15 @@ def _borrowed(question: Question, session: Session | None) -> Prosody | None:
     if name is None:
         return None
     if question.prosody == "off" or session is None:
-        missing = "a session_id" if session is None else "prosody=on"
-        raise BadRequest(f"prosody_from needs {missing}", param="prosody_from")
+        missing, code = ("a session_id", None) if session is None else ("prosody=on", "no_prosody")
+        raise BadRequest(f"prosody_from needs {missing}", param="prosody_from", code=code)
     turn = next((turn for turn in session.turns if turn.turn_id == name), None)
     if turn is None:
         message = f"this session keeps no turn {name[:64]!r}; its last {len(session.turns)} turns are kept"
         raise NotFound(message, param="prosody_from", code="turn_not_found")
     if turn.prosody is None:
-        raise BadRequest(f"turn {name[:64]!r} was answered without prosody", param="prosody_from")
+        message = f"turn {name[:64]!r} was answered without prosody"
+        raise BadRequest(message, param="prosody_from", code="no_prosody")
     return turn.prosody
 
 
@@ -165,7 +166,12 @@ async def _encode(exchange: Exchange, parts: Parts, pcm16: bytes, borrowed: Pros
         timeout_s = min(parts.settings.encode_timeout_s, exchange.deadline.remaining_s)
         speech = await parts.encoder.encode(pcm16, prosody=kind, timeout_s=timeout_s)
         stages_ms.update(speech.stages_ms)
-    return speech if borrowed is None else replace(speech, prosody=borrowed)
+    if borrowed is None:
+        return speech
+    if borrowed.encoder != speech.encoder:
+        message = "that turn was heard by another encoder, whose prosody this one's LLM does not know"
+        raise BadRequest(message, param="prosody_from", code="no_prosody")
+    return replace(speech, prosody=borrowed)
 
 
 async def _generate(
@@ -196,7 +202,7 @@ async def _open_reply(
     """To as much of the history as fits by estimate; less when the LLM finds it still too long."""
     sampling, instructions = exchange.question.sampling, session.instructions
     context_tokens = (await parts.llm.profile()).context_tokens
-    turns = session.turns
+    turns = understood(session.turns, speech.encoder if exchange.question.prosody == "on" else None)
     if context_tokens is not None:
         turns = fitting(turns, budget(context_tokens, instructions, speech, sampling.max_tokens))
     messages = prompt(instructions, turns, speech)

@@ -55,8 +55,7 @@ class Item:
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
         fields = json.loads(text)
-        vector = fields.pop("prosody")
-        prosody = Prosody(vector["data"], (vector["shape"][0], vector["shape"][1])) if vector else None
+        prosody = Prosody.from_json(fields.pop("prosody"))
         sentences = tuple((letters, ms) for letters, ms in fields.pop("sentences", ()))
         return cls(**fields, prosody=prosody, sentences=sentences)
 
@@ -90,6 +89,11 @@ class Conversation:
 
     max_items: int
     items: list[Item] = field(default_factory=list)
+
+    @property
+    def encoder(self) -> str | None:
+        """Which one gave the newest vector; None without one."""
+        return next((item.prosody.encoder for item in reversed(self.items) if item.prosody is not None), None)
 
     def add(self, item: Item, after: str | None = None) -> str | None:
         """Puts an item behind another (None: the last; `root`: none) and gives the id of the one before it.
@@ -143,10 +147,14 @@ class Conversation:
 
     def messages(self, instructions: str, *, toneless: bool = False) -> list[Message]:
         """For the LLM: equal items give equal bytes. Where nothing was said there is no message. toneless: words
-        alone."""
+        alone. Vectors of another encoder than the newest one's are left out."""
         system: list[Message] = [{"role": "system", "content": instructions}] if instructions else []
-        items = [replace(item, prosody=None) for item in self.items] if toneless else self.items
-        return [*system, *_merged(items)]
+        encoder = None if toneless else self.encoder
+        known = [
+            item if item.prosody is None or item.prosody.encoder == encoder else replace(item, prosody=None)
+            for item in self.items
+        ]
+        return [*system, *_merged(known)]
 
     def _place(self, item_id: str) -> int:
         for place, item in enumerate(self.items):

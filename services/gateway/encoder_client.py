@@ -76,7 +76,8 @@ class Token:
 
 @dataclass(frozen=True)
 class Speech:
-    """What the encoder heard. no_speech: its reason when nothing was said. stages_ms: its own account of the time."""
+    """What the encoder heard. no_speech: its reason when nothing was said. stages_ms: its own account of the time.
+    encoder: its bundle's fingerprint."""
 
     text: str
     no_speech: str | None
@@ -86,10 +87,13 @@ class Speech:
     language: str = ""
     tokens: tuple[Token, ...] = ()
     no_speech_probability: float = 0.0
+    encoder: str = ""
 
 
 class Encoder(Protocol):
-    """What a turn needs of an encoder."""
+    """What a turn needs of an encoder. fingerprint: of its bundle, empty until it has answered."""
+
+    fingerprint: str
 
     async def encode(
         self,
@@ -110,6 +114,7 @@ class GrpcEncoder:
     """The encoder service behind a gRPC target."""
 
     def __init__(self, target: str) -> None:
+        self.fingerprint = ""
         self._target = target
         self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
         self._stub = encoder_pb2_grpc.EncoderStub(self._channel)
@@ -141,6 +146,7 @@ class GrpcEncoder:
             answer = await self._stub.Encode(request, timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
             raise self._translated(error) from error
+        self.fingerprint = answer.fingerprint
         return _speech(answer)
 
     async def check(self) -> None:
@@ -173,7 +179,8 @@ def _speech(answer: encoder_pb2.EncodeResponse) -> Speech:
     rows = answer.prosody
     prosody = None
     if answer.HasField("prosody") and len(rows.shape) == 2:
-        prosody = Prosody(base64.b64encode(rows.data).decode(), (rows.shape[0], rows.shape[1]))
+        shape = rows.shape[0], rows.shape[1]
+        prosody = Prosody(base64.b64encode(rows.data).decode(), shape, answer.fingerprint)
     text = answer.text.strip()
     return Speech(
         text=text,
@@ -184,4 +191,5 @@ def _speech(answer: encoder_pb2.EncodeResponse) -> Speech:
         language=answer.language,
         tokens=tuple(Token(token.id, token.log_probability) for token in answer.tokens),
         no_speech_probability=answer.no_speech_probability,
+        encoder=answer.fingerprint,
     )

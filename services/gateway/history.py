@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from services.gateway.encoder_client import Speech
@@ -30,6 +31,14 @@ def prompt(instructions: str, turns: list[Turn], speech: Speech) -> list[Message
         messages.append(user_message(turn.transcript, turn.prosody))
         messages.append({"role": "assistant", "content": turn.reply})
     return [*messages, user_message(speech.text, speech.prosody)]
+
+
+def understood(turns: list[Turn], encoder: str | None) -> list[Turn]:
+    """The turns with the vectors of one encoder, None: without any. The words stay."""
+    return [
+        turn if turn.prosody is None or turn.prosody.encoder == encoder else replace(turn, prosody=None)
+        for turn in turns
+    ]
 
 
 def fitting(turns: list[Turn], budget_tokens: int) -> list[Turn]:

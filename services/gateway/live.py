@@ -123,9 +123,8 @@ class LiveSession:
     def ask(self, wishes: ResponseWishes, event_id: str | None = None) -> None:
         """An answer to the conversation as it stands. Raises NotFound; BadRequest for a tone that is not there, or for
         sound where there is no voice."""
-        if wishes.prosody_from is not None and self.conversation.get(wishes.prosody_from).prosody is None:
-            message = f"item {wishes.prosody_from!r} has no prosody"
-            raise BadRequest(message, param="response.prosody_from", code="no_prosody")
+        if wishes.prosody_from is not None:
+            self._check_tone(wishes.prosody_from, wishes.prosody or self.config.prosody)
         if wishes.conversation == "none" or wishes.input is not None:
             message = "answers outside the conversation are not given; leave out `conversation` and `input`"
             raise BadRequest(message, param="response.conversation", code="not_supported")
@@ -209,7 +208,7 @@ class LiveSession:
                     self.delete(item.id)
         self._left = LeftBehind()
         if wanted is not None:
-            self.ask(wanted)
+            self._tell(told.Ask(wanted))
 
     def close(self) -> None:
         """Ends what runs."""
@@ -251,6 +250,17 @@ class LiveSession:
         if "audio" in (wanted or ()) and self._scene.parts.voice is None:
             message = "answers are text here: the gateway has no voice (TEXTPRO_SPEECH)"
             raise BadRequest(message, param=f"{of}.output_modalities", code="no_voice")
+
+    def _check_tone(self, item_id: str, prosody: str) -> None:
+        tone, missing = self.conversation.get(item_id).prosody, None
+        if prosody == "off":
+            missing = "prosody_from needs prosody=on"
+        elif tone is None:
+            missing = f"item {item_id!r} has no prosody"
+        elif tone.encoder != self.conversation.encoder:
+            missing = f"item {item_id!r} was heard by another encoder, whose prosody this one's LLM does not know"
+        if missing is not None:
+            raise BadRequest(missing, param="response.prosody_from", code="no_prosody")
 
     def _look_round(self) -> None:
         """Whether there is room for work that may be in vain."""

@@ -31,10 +31,12 @@ class ContextExceeded(BadRequest):
 
 @dataclass(frozen=True)
 class LlmProfile:
-    """What the LLM service says of itself. context_tokens: prompt and answer together; None when it does not say."""
+    """What the LLM service says of itself. context_tokens: prompt and answer together; None when it does not say.
+    fingerprint: of the bundle whose prosody it was trained on; empty when it says none."""
 
     context_tokens: int | None
     prosody: ProsodyKind
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,8 @@ class HttpLlm:
         except Unavailable:
             self._profile = None
             raise
-        self._profile = LlmProfile(_context_tokens(_json(models)), _prosody_kind(_json(config)))
+        said = _json(config)
+        self._profile = LlmProfile(_context_tokens(_json(models)), _prosody_kind(said), _fingerprint(said))
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -235,3 +238,10 @@ def _prosody_kind(config: Any) -> ProsodyKind:
         case {"wants": ProsodyKind.TOKENS}:
             return ProsodyKind.TOKENS
     return ProsodyKind.POOLED
+
+
+def _fingerprint(config: Any) -> str:
+    match config:
+        case {"prosody": "on", "fingerprint": str(fingerprint)}:
+            return fingerprint
+    return ""

@@ -8,14 +8,26 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class Prosody:
-    """A vector as the encoder gave it: base64 of float16, little endian, row-major, and its shape [rows, width]."""
+    """A vector as the encoder gave it: base64 of float16, little endian, row-major, and its shape [rows, width].
+
+    encoder: fingerprint of the bundle that gave it, empty where it is unknown; another one's vectors mean other things.
+    """
 
     data: str
     shape: tuple[int, int]
+    encoder: str = ""
 
     def content_part(self) -> dict[str, Any]:
         """The content part of a user message, the LLM service's extension of OpenAI's."""
         return {"type": "prosody", "data": self.data, "shape": list(self.shape)}
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any] | None) -> Self | None:
+        """As it was kept, maybe by a gateway that kept no encoder with it."""
+        if fields is None:
+            return None
+        rows, width = fields["shape"]
+        return cls(fields["data"], (rows, width), fields.get("encoder", ""))
 
 
 @dataclass(frozen=True)
@@ -38,9 +50,7 @@ class Turn:
     @classmethod
     def from_json(cls, text: str | bytes, number: int) -> Self:
         fields = json.loads(text)
-        vector = fields.pop("prosody")
-        prosody = Prosody(vector["data"], (vector["shape"][0], vector["shape"][1])) if vector else None
-        return cls(**fields, prosody=prosody, number=number)
+        return cls(**fields | {"prosody": Prosody.from_json(fields["prosody"])}, number=number)
 
 
 @dataclass(frozen=True)

@@ -50,16 +50,6 @@ class Worker:
             self._changed.notify()
         self._thread.join()
 
-    @property
-    def n_waiting(self) -> int:
-        """Jobs that have not had a step."""
-        return len(self._waiting)
-
-    @property
-    def n_running(self) -> int:
-        """Jobs that take turns now."""
-        return len(self._running)
-
     def submit(self, job: Job) -> None:
         """Raises Overloaded when the house is full, Unavailable when it closes."""
         with self._changed:

@@ -17,11 +17,13 @@ class Readiness:
 
     def __init__(self, *dependencies: str) -> None:
         self._waiting_for: dict[str, str | None] = dict.fromkeys(dependencies, "starting")
+        self._well: dict[str, str] = {}
         self._draining = False
 
-    def ready(self, dependency: str) -> None:
-        """This dependency answers."""
+    def ready(self, dependency: str, remark: str | None = None) -> None:
+        """This dependency answers; `remark` is shown by /readyz."""
         self._waiting_for[dependency] = None
+        self._well[dependency] = "ok" if remark is None else f"ok, but {remark}"
 
     def not_ready(self, dependency: str, reason: str) -> None:
         """This dependency does not answer; `reason` is shown by /readyz."""
@@ -40,8 +42,8 @@ class Readiness:
         return not self._draining and not any(self._waiting_for.values())
 
     def report(self) -> dict[str, Any]:
-        """`{"ready": bool, "draining": bool, "dependencies": {name: "ok" | reason}}`."""
-        states = {name: reason or "ok" for name, reason in self._waiting_for.items()}
+        """`{"ready": bool, "draining": bool, "dependencies": {name: "ok" | "ok, but …" | reason}}`."""
+        states = {name: reason or self._well[name] for name, reason in self._waiting_for.items()}
         return {"ready": self.is_ready, "draining": self._draining, "dependencies": states}
 
     def require(self) -> None:

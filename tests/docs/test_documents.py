@@ -4,6 +4,7 @@
 """
 
 import argparse
+import ast
 import inspect
 import json
 import re
@@ -16,7 +17,7 @@ from fastapi.routing import APIRoute
 
 from services.cli import build_parser
 from services.cli.config import settings_classes
-from services.contracts.errors import TABLE
+from services.contracts.errors import INTERNAL, TABLE
 from services.contracts.stream import StreamOptions
 from services.encoder.http_app import http_app
 from services.encoder.service import EncoderService
@@ -24,6 +25,7 @@ from services.encoder.settings import EncoderSettings
 from services.encoder.worker import Worker
 from services.gateway.app import create_app
 from services.gateway.intake import ChatFields
+from services.gateway.live import REFUSALS
 from services.gateway.settings import GatewaySettings
 from services.runtime.lifecycle import Readiness
 from services.runtime.metrics import Metrics
@@ -170,6 +172,39 @@ def test_the_stages_that_the_gateway_measures_are_those_of_the_table() -> None:
     assert {name for name in described if not name.startswith("encoder_")} == measured
     heard = set(re.findall(r'\.stage\("(\w+)"\)', (ROOT / "textpro" / "decoding.py").read_text()))
     assert described - measured == {f"encoder_{name}" for name in heard | {"queue", "wire"}}
+
+
+SERVICES = [path for path in sorted((ROOT / "services").rglob("*.py")) if not path.stem.endswith(("_pb2", "_pb2_grpc"))]
+
+
+def strings(tree: ast.AST) -> set[str]:
+    return {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+def codes(tree: ast.AST) -> set[str]:
+    """What is given, or assigned, to a `code`."""
+    nodes = list(ast.walk(tree))
+    given = [node.value for node in nodes if isinstance(node, ast.keyword) and node.arg == "code"]
+    for node in nodes:
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "code" for t in node.targets):
+            given.append(node.value)
+    return {text for value in given for text in strings(value)}
+
+
+def test_every_code_of_an_error_is_described() -> None:
+    given = set(REFUSALS) | {INTERNAL.code} | {row.code for row in TABLE.values() if row.code}
+    for path in SERVICES:
+        given |= codes(ast.parse(path.read_text()))
+    assert len(given) > len(TABLE)
+    assert not {code for code in given if f"`{code}`" not in PROTOCOL.read_text()}
+
+
+def test_every_operation_that_is_counted_is_described() -> None:
+    source = "".join(path.read_text() for path in SERVICES)
+    counted = set(re.findall(r'\b(?:admitted|serving)\([^()"]*"(\w+)"', source))
+    assert "chat" in counted
+    metrics = OPERATIONS.read_text().partition("Operations are ")[2].partition("\n")[0]
+    assert set(re.findall(r"`(\w+)`", metrics.partition(". ")[0])) == counted
 
 
 def objects(value: object) -> Iterator[dict[str, object]]:

@@ -52,11 +52,13 @@ def wav_of(samples: np.ndarray, *, rate: int = 16_000, channels: int = 1) -> byt
 
 
 class FakeEncoder(encoder_pb2_grpc.EncoderServicer):
-    """Hears "number k" in k steps, "silence" in zeros. `error` is answered instead; with `gate` shut it waits."""
+    """Hears "number k" in k steps, "silence" in zeros. `error` is answered instead; with `gate` shut it waits.
+    fingerprint, width: of its bundle."""
 
     def __init__(self) -> None:
         self.requests: list[encoder_pb2.EncodeRequest] = []
         self.error: Exception | None = None
+        self.fingerprint, self.width = "b1", WIDTH
         self.gate = asyncio.Event()
         self.gate.set()
         self.entered = asyncio.Semaphore(0)
@@ -74,7 +76,7 @@ class FakeEncoder(encoder_pb2_grpc.EncoderServicer):
         if not samples.any():
             return encoder_pb2.EncodeResponse(no_speech_reason="silence", audio_seconds=len(samples) / 16_000)
         number = len(samples) // STEP
-        rows = np.full((1, WIDTH), number, "<f2")
+        rows = np.full((1, self.width), number, "<f2")
         wanted = request.prosody != encoder_pb2.PROSODY_KIND_NONE
         words = ("number", f" {number}")
         return encoder_pb2.EncodeResponse(
@@ -83,6 +85,7 @@ class FakeEncoder(encoder_pb2_grpc.EncoderServicer):
             tokens=[encoder_pb2.Token(id=i, text=word, log_probability=-0.1) for i, word in enumerate(words)],
             prosody=encoder_pb2.Array(data=rows.tobytes(), shape=rows.shape) if wanted else None,
             stages=[encoder_pb2.Stage(name="queue", ms=0.01), encoder_pb2.Stage(name="encode", ms=0.02)],
+            fingerprint=self.fingerprint,
             audio_seconds=len(samples) / 16_000,
         )
 
@@ -117,6 +120,7 @@ class FakeLlm:
     breaks_off: bool = False
     refusal: tuple[int, dict[str, Any] | str, dict[str, str]] | None = None
     call: dict[str, Any] | None = None  # wanted instead of an answer, once, when there are tools
+    config: dict[str, Any] = field(default_factory=lambda: {"wants": "pooled"})
     url: str = ""
 
     def __post_init__(self) -> None:
@@ -135,7 +139,7 @@ class FakeLlm:
         return JSONResponse({"object": "list", "data": [{"id": "textpro", "max_model_len": self.context_tokens}]})
 
     async def _config(self, _: Request) -> Response:
-        return JSONResponse({"wants": "pooled"})
+        return JSONResponse(self.config)
 
     async def _chat(self, request: Request) -> Response:
         asked = json.loads(await request.body())

@@ -73,6 +73,22 @@ async def test_the_operators_endpoints_answer(house, recording) -> None:
 
 
 @pytest.mark.anyio
+async def test_an_encoder_and_an_llm_of_different_bundles_are_told_to_the_operator(house, recording, caplog) -> None:
+    async with house() as here:
+
+        async def named() -> bool:
+            return "b2" in (await here.http.get("/readyz")).json()["dependencies"]["llm"]
+
+        here.llm.config = {"wants": "pooled", "prosody": "on", "fingerprint": "b2"}
+        await here.chat(recording())
+        await here.until(named)
+        report = await here.http.get("/readyz")
+    assert report.status_code == 200
+    assert "its bundle is b2, and the encoder's b1" in report.json()["dependencies"]["llm"]
+    assert sum("its bundle is b2" in message for message in caplog.messages) == 1
+
+
+@pytest.mark.anyio
 async def test_the_documentation_describes_a_turn_with_its_fields_and_examples(house) -> None:
     async with house() as here:
         document = (await here.http.get("/openapi.json")).json()

@@ -7,6 +7,8 @@ import json
 import numpy as np
 import pytest
 
+from tests.gateway.conftest import WIDTH
+
 pytestmark = pytest.mark.anyio
 FIELDS = ["session_id", "turn_id", "transcript", "reply", "prosody", "no_speech", "finish_reason", "usage", "timing_ms"]
 
@@ -68,10 +70,10 @@ async def test_words_can_be_answered_in_the_tone_of_an_earlier_turn(house, recor
 @pytest.mark.parametrize(
     ("fields", "status", "message"),
     [
-        ({"prosody_from": "t_1"}, 400, "needs a session_id"),
-        ({"prosody_from": "t_1", "session": True, "prosody": "off"}, 400, "needs prosody=on"),
-        ({"prosody_from": "t_1", "session": True}, 404, "keeps no turn 't_1'"),
-        ({"prosody_from": "first", "session": True}, 400, "without prosody"),
+        ({"prosody_from": "t_1"}, (400, None), "needs a session_id"),
+        ({"prosody_from": "t_1", "session": True, "prosody": "off"}, (400, "no_prosody"), "needs prosody=on"),
+        ({"prosody_from": "t_1", "session": True}, (404, "turn_not_found"), "keeps no turn 't_1'"),
+        ({"prosody_from": "first", "session": True}, (400, "no_prosody"), "without prosody"),
     ],
 )
 async def test_a_tone_that_cannot_be_borrowed_is_refused(house, recording, fields, status, message) -> None:
@@ -83,8 +85,32 @@ async def test_a_tone_that_cannot_be_borrowed_is_refused(house, recording, field
             fields["prosody_from"] = first["turn_id"]
         answer = await here.chat(recording(), **fields)
     error = answer.json()["error"]
-    assert (answer.status_code, error["param"]) == (status, "prosody_from")
+    assert (answer.status_code, error["code"], error["param"]) == (*status, "prosody_from")
     assert message in error["message"]
+
+
+async def test_without_prosody_the_earlier_turns_come_without_it_too(house, recording) -> None:
+    async with house() as here:
+        session = (await here.chat(recording(70))).json()["session_id"]
+        await here.chat(recording(80), session_id=session, prosody="off")
+        await here.chat(recording(90), session_id=session)
+    toneless, heard = (request["messages"] for request in here.llm.requests[1:])
+    assert [message["content"] for message in toneless[::2]] == ["number 70", "number 80"]
+    assert [len(message["content"]) == 2 for message in heard[::2]] == [True, False, True]
+
+
+async def test_the_vectors_of_another_encoder_are_not_sent_and_not_borrowed(house, recording) -> None:
+    async with house() as here:
+        first = (await here.chat(recording(70))).json()
+        here.encoder.fingerprint, here.encoder.width = "b2", WIDTH + 1
+        asked = {"session_id": first["session_id"]}
+        refused = await here.chat(recording(80), prosody_from=first["turn_id"], **asked)
+        answered = await here.chat(recording(90), **asked)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "no_prosody")
+    assert answered.status_code == 200
+    earlier, _, own = here.llm.requests[-1]["messages"]
+    assert earlier["content"] == "number 70"
+    assert own["content"][0]["shape"] == [1, WIDTH + 1]
 
 
 async def test_an_llm_without_projector_makes_prosody_unavailable(house, recording) -> None:

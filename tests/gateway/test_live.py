@@ -115,7 +115,7 @@ async def line() -> AsyncIterator[Line]:
 
 
 async def test_a_spoken_question_is_answered_before_its_end_is_certain_and_shown_after(line: Line) -> None:
-    await line.speak(960)
+    await line.speak(480)  # too little for its words so far to be looked for
     await line.silence(320)
     await line.until(tell.EagerBegun)
     assert len(line.encoder.requests) == 1
@@ -287,6 +287,32 @@ async def test_the_same_words_may_be_answered_in_another_tone_or_in_none(line: L
     assert borrowed[2]["content"][0] == first.prosody.content_part()
     assert borrowed[2]["content"][1]["text"] == second.text
     assert all(isinstance(message["content"], str) for message in toneless)
+
+
+async def test_a_tone_is_not_borrowed_where_none_is_wanted(line: Line) -> None:
+    await line.ask()
+    item_id = line.session.conversation.items[0].id
+    with pytest.raises(BadRequest) as refused:
+        line.session.ask(ResponseWishes(prosody_from=item_id, prosody="off"))
+    assert refused.value.code == "no_prosody"
+    line.session.configure({"prosody": "off"})
+    with pytest.raises(BadRequest, match="prosody=on"):
+        line.session.ask(ResponseWishes(prosody_from=item_id))
+    line.session.ask(ResponseWishes(prosody_from=item_id, prosody="on"))
+    await line.until(tell.ResponseEnded)
+    assert line.llm.requests[-1]["messages"][0]["content"][0]["type"] == "prosody"
+
+
+async def test_the_tone_that_another_encoder_heard_is_left_out(line: Line) -> None:
+    await line.ask()
+    line.encoder.fingerprint = "b2"
+    await line.ask()
+    first, _, second = line.llm.requests[-1]["messages"]
+    assert isinstance(first["content"], str)
+    assert second["content"][0]["type"] == "prosody"
+    with pytest.raises(BadRequest) as refused:
+        line.session.ask(ResponseWishes(prosody_from=line.session.conversation.items[0].id))
+    assert refused.value.code == "no_prosody"
 
 
 @pytest.mark.parametrize("wishes", [{"prosody_from": "i1"}, {"conversation": "none"}, {"input": []}])

@@ -1,6 +1,7 @@
 """One contract, two stores: in memory, and in a real Redis."""
 
 import asyncio
+import json
 
 import pytest
 from redis.asyncio import Redis
@@ -50,7 +51,7 @@ async def open_store(request, redis_url):
 
 async def test_what_was_appended_is_read_back_the_same_and_numbered(open_store) -> None:
     store = await open_store()
-    vector = Prosody("AAAA/+8=", (1, 4))
+    vector = Prosody("AAAA/+8=", (1, 4), "b1")
     await store.create("a", "Be kind. Grüße, 世界")
     await store.append("a", turn("one", vector), "Be kind. Grüße, 世界")
     await store.append("a", turn("zwei: ä\n\x00"), "New.")
@@ -170,3 +171,9 @@ async def test_a_redis_that_is_not_there_is_unavailable(unused_url) -> None:
         with pytest.raises(Unavailable):
             await attempt
     await redis.aclose()
+
+
+def test_a_vector_that_was_kept_without_its_encoder_is_of_an_unknown_one() -> None:
+    kept = json.loads(turn("one", Prosody("AAAA/+8=", (1, 4), "b1")).to_json())
+    del kept["prosody"]["encoder"]
+    assert Turn.from_json(json.dumps(kept), 0).prosody == Prosody("AAAA/+8=", (1, 4), "")

@@ -29,6 +29,15 @@ def test_a_lost_dependency_is_named_with_its_reason() -> None:
     assert caught.value.retry_after_s
 
 
+def test_a_remark_about_a_dependency_is_shown_and_keeps_nobody_out() -> None:
+    readiness = Readiness("llm")
+    readiness.ready("llm", "it is slow")
+    assert readiness.is_ready
+    assert readiness.report()["dependencies"] == {"llm": "ok, but it is slow"}
+    readiness.ready("llm")
+    assert readiness.report()["dependencies"] == {"llm": "ok"}
+
+
 def test_draining_overrides_what_is_ready() -> None:
     readiness = Readiness()
     assert readiness.is_ready

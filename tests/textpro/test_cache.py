@@ -11,7 +11,7 @@ from textpro.errors import BundleError
 
 
 def _make(directory: Path) -> None:
-    with (directory.parent / "made").open("a") as notes:
+    with (directory.parent.parent / "made").open("a") as notes:
         notes.write("x")
     (directory / "model").write_text("whole")
 
@@ -41,3 +41,15 @@ def test_work_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(BundleError):
         made_once(tmp_path / "llm", fail)
     assert [path.name for path in tmp_path.iterdir()] == ["llm.lock"]
+
+
+def test_what_is_made_may_be_read_by_whoever_may_read_a_new_directory(tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    made = made_once(tmp_path / "llm", lambda directory: (directory / "model").touch())
+    assert made.stat().st_mode == (tmp_path / "new").stat().st_mode
+
+
+def test_what_is_there_is_taken_without_a_lock(tmp_path: Path) -> None:
+    (tmp_path / "llm").mkdir()
+    assert made_once(tmp_path / "llm", _make) == tmp_path / "llm"
+    assert [path.name for path in tmp_path.iterdir()] == ["llm"]

@@ -14,9 +14,10 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from textpro.bundle import Bundle
 from textpro.config import BundleConfig
 from textpro.errors import BundleError
-from textpro.language_model import EMBEDDED_NAME, EmbeddingTable, adapted_llm, identity, resolve_llm
+from textpro.language_model import EMBEDDED_NAME, EmbeddingTable, adapted_llm, bundle_llm, identity, resolve_llm
 
 
 @pytest.fixture
@@ -86,6 +87,50 @@ def test_another_llm_in_the_same_place_is_merged_anew(llama: Path, adapted: Peft
     weights = load_file(llama / "model.safetensors")
     save_file({name: 2 * value for name, value in weights.items()}, llama / "model.safetensors", {"format": "pt"})
     assert adapted_llm(llama, tmp_path / "adapter", tmp_path / "cache") != before
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer.json", "chat_template.jinja"])
+def test_a_base_whose_small_files_changed_is_merged_anew(
+    llama: Path, adapted: PeftModel, tmp_path: Path, file: str
+) -> None:
+    adapted.save_pretrained(str(tmp_path / "adapter"))
+    before = adapted_llm(llama, tmp_path / "adapter", tmp_path / "cache")
+    with (llama / file).open("a") as added:
+        added.write("\n")
+    assert adapted_llm(llama, tmp_path / "adapter", tmp_path / "cache") != before
+
+
+def test_an_adapter_of_another_width_is_refused_with_what_to_do(
+    llama: Path, adapted: PeftModel, tmp_path: Path
+) -> None:
+    adapted.save_pretrained(str(tmp_path / "adapter"))
+    wider = LlamaConfig.from_pretrained(llama, hidden_size=32)
+    LlamaForCausalLM(wider).save_pretrained(tmp_path / "wider")
+    with pytest.raises(BundleError, match=r"wider: name the LLM the bundle was trained with.*size mismatch"):
+        adapted_llm(tmp_path / "wider", tmp_path / "adapter", tmp_path / "cache")
+
+
+@pytest.mark.parametrize("lost", ["adapter_config.json", "adapter_model.safetensors"])
+def test_an_incomplete_adapter_is_refused(llama: Path, adapted: PeftModel, tmp_path: Path, lost: str) -> None:
+    adapted.save_pretrained(str(tmp_path / "adapter"))
+    (tmp_path / "adapter" / lost).unlink()
+    with pytest.raises(BundleError, match="restore the adapter"):
+        adapted_llm(llama, tmp_path / "adapter", tmp_path / "cache")
+
+
+def test_another_llm_than_the_one_trained_with_is_served_with_a_warning(
+    hollow_bundle: Path, llama: Path, adapted: PeftModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    adapted.save_pretrained(str(hollow_bundle / "adapter"))
+    BundleConfig("hollow", "decoder.1", llm=str(llama)).save(hollow_bundle / "textpro.json")
+    other = llama.rename(tmp_path / "other")
+    bundle_llm(Bundle.load(hollow_bundle), tmp_path / "cache", name=str(other))
+    (warning,) = caplog.messages
+    assert repr(str(llama)) in warning
+    assert repr(str(other)) in warning
+    BundleConfig("hollow", "decoder.1", llm=str(other)).save(hollow_bundle / "textpro.json")
+    bundle_llm(Bundle.load(hollow_bundle), tmp_path / "cache", name=str(other))
+    assert caplog.messages == [warning]
 
 
 MERGES = """
