@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from services.cli import train_slm
+from services.cli import train_slm, training_run
 from textpro.errors import TrainingError
 
 if TYPE_CHECKING:  # the command line must stay instant
@@ -75,13 +75,13 @@ def _configure_machine(group: argparse._ArgumentGroup) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Trains in this process, or becomes torchrun for several; then writes the bundle."""
+    """Trains in this process, or under torchrun in several; then writes the bundle."""
     if "LOCAL_RANK" not in os.environ:  # torchrun's own word to its processes
-        args.out.mkdir(parents=True, exist_ok=True)
+        training_run.keep_settings(args, "whisperpro")
         if args.source == SCRATCH:
             _make_tokenizer(args)
         if args.processes > 1:
-            train_slm.become_torchrun(args)
+            return training_run.under_torchrun(args)
     return _train(args)
 
 
@@ -98,7 +98,7 @@ def _train(args: argparse.Namespace) -> int:
     step = whisperpro.train(model, tokenizer, *files, recipe, resume=args.resume, stop_after=args.stop_after)
     is_first = os.environ.get("RANK", "0") == "0"
     if step < min(args.stop_after or args.steps, args.steps):
-        return train_slm.stopped(step, args.steps, visible=is_first)
+        return training_run.stopped(step, args.steps, visible=is_first)
     if is_first:
         _export(args, model, tokenizer, recipe)
     return 0

@@ -86,7 +86,7 @@ def train(
     on SIGTERM or at `stop_after`. Raises TrainingError for a checkpoint of another model.
     """
     out.mkdir(parents=True, exist_ok=True)
-    step = first = _take_up(out, optimizer, accelerator)
+    step = saved = _take_up(out, optimizer, accelerator)
     last = min(stop_after or stage.schedule.steps, stage.schedule.steps)
     log = RunLog(out, total=stage.schedule.steps, first_step=step, visible=accelerator.is_main_process)
     objective.train()
@@ -108,10 +108,10 @@ def train(
             if interruption.asked():
                 break
             if step % stage.save_every == 0:
-                _save(out, step, optimizer, accelerator)
+                saved = _save(out, step, optimizer, accelerator)
+        if step != saved:
+            _save(out, step, optimizer, accelerator)
     log.close()
-    if step > first:
-        _save(out, step, optimizer, accelerator)
     if isinstance(optimizer, FlatAdamW):
         optimizer.release()
     objective.eval()
@@ -136,8 +136,9 @@ def _take_up(out: Path, optimizer: Optimizer, accelerator: Accelerator) -> int:
     return load_checkpoint(own, optimizer) if own.exists() else 0
 
 
-def _save(out: Path, step: int, optimizer: Optimizer, accelerator: Accelerator) -> None:
+def _save(out: Path, step: int, optimizer: Optimizer, accelerator: Accelerator) -> int:
     if isinstance(optimizer, ShardedAdamW):
         optimizer.save(out, step, accelerator)
     elif accelerator.is_main_process:
         save_checkpoint(out, step, optimizer)
+    return step
