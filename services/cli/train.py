@@ -100,7 +100,7 @@ def _train(args: argparse.Namespace) -> int:
     if step < min(args.stop_after or args.steps, args.steps):
         return training_run.stopped(step, args.steps, visible=is_first)
     if is_first:
-        _export(args, model, tokenizer, recipe)
+        _export(args, model, tokenizer, step, recipe.mel)
     return 0
 
 
@@ -198,21 +198,15 @@ def _make_tokenizer(args: argparse.Namespace) -> None:
 
 
 def _export(
-    args: argparse.Namespace, model: "WhisperPro", tokenizer: "PreTrainedTokenizerBase", recipe: "Recipe"
+    args: argparse.Namespace, model: "WhisperPro", tokenizer: "PreTrainedTokenizerBase", step: int, mel: float
 ) -> None:
     from textpro import bundle
-    from textpro.training.loop import load_checkpoint
-    from textpro.training.optimizer import FlatAdamW
-    from textpro.training.whisperpro import Objective
 
-    # The model may have been trained in bfloat16; the checkpoint's float32 copy of its weights is the better one.
-    objective = Objective(model, recipe).float().cpu()
-    step = load_checkpoint(args.out / "checkpoint.safetensors", FlatAdamW(objective.parameters()))
     made_from = {
         "corpus": str(args.manifest.parent.name),
         "start": bundle.Bundle.load(args.source).config.name if Path(args.source).is_dir() else args.source,
         "steps": str(step),
-        "mel": str(recipe.mel),
+        "mel": str(mel),
     }
     # Batches hold utterances of their own length, whatever the start was trained on.
     config = replace(model.config, name=args.name, variable_length=True, made_from=made_from)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 
 def spare_worker(number: int) -> None:
-    """A DataLoader's `worker_init_fn`. A signal to all processes of a run reaches its workers too; they are needed until
-    the update under way is finished, and end with the process that they work for."""
+    """A DataLoader's `worker_init_fn`: a signal to all processes of a run reaches its workers too, which are needed
+    until the update under way is finished and end with the process that they work for."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 

@@ -176,8 +176,9 @@ def train(
     resume: Path | None = None,
     stop_after: int | None = None,
 ) -> int:
-    """Trains in place and returns the step it reached; writes checkpoint.safetensors and metrics.jsonl under `out`, and
-    goes on from what lies there. Stops early, with a checkpoint, on SIGTERM or at `stop_after`.
+    """Trains in place and returns the step it reached; the weights are float32 then. Writes checkpoint.safetensors and
+    metrics.jsonl under `out`, and goes on from what lies there. Stops early, with a checkpoint, on SIGTERM or at
+    `stop_after`.
 
     resume: another run's checkpoint to branch from; stop_after: step at which to stop, the schedule unchanged.
     Raises TrainingError without clips, for a checkpoint of another model, or when a frozen part has a loss.
@@ -191,7 +192,9 @@ def train(
     torch.manual_seed(recipe.plan.seed)
     dtype = getattr(torch, recipe.dtype)
     _freeze(model, recipe)
-    objective = Objective(model, recipe).to(accelerator.device).train()
+    objective = Objective(model, recipe)
+    frozen = {p: p.data for p in objective.parameters() if not p.requires_grad}
+    objective.to(accelerator.device).train()
     optimizer = FlatAdamW(objective.parameters(), dtype=dtype)
     objective.to(dtype)  # what is not trained
     own = out / "checkpoint.safetensors"
@@ -226,6 +229,9 @@ def train(
     log.close()
     accelerator.wait_for_everyone()
     accelerator.end_training()
+    optimizer.release()
+    for p, value in frozen.items():
+        p.data = value.to(accelerator.device)
     return step
 
 
