@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from textpro.data.turns import DISTILLATION
@@ -102,8 +103,7 @@ def train(
             step += 1
             log.advance()
             if step % stage.log_every == 0 or step == last:
-                means = {name: float(total) / count for name, (total, count) in sums.items()}
-                log.write(step, **means, lr=stage.schedule.lr(step - 1), norm=norm)
+                log.write(step, **_means(sums), lr=stage.schedule.lr(step - 1), norm=norm)
                 sums = {}
             if interruption.asked():
                 break
@@ -122,6 +122,14 @@ def _add(sums: Sums, parts: Sums) -> None:
     for name, (value, n_turns) in parts.items():
         total, count = sums.get(name, (0.0, 0))
         sums[name] = (total + value, count + n_turns)
+
+
+def _means(sums: Sums) -> dict[str, float]:
+    """Over the turns of all processes, which need not have met the same tasks."""
+    together: Sums = {}
+    for part in gather_object([{name: (float(total), n_turns) for name, (total, n_turns) in sums.items()}]):
+        _add(together, part)
+    return {name: float(total) / n_turns for name, (total, n_turns) in together.items()}
 
 
 def _take_up(out: Path, optimizer: Optimizer, accelerator: Accelerator) -> int:
