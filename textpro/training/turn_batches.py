@@ -4,6 +4,7 @@ it stopped and any number of processes reads the same turns.
 Letters: B turns of a batch, A answer positions, L positions, G turns of an update.
 """
 
+import resource
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -161,6 +162,9 @@ class TurnBatches(Dataset[list[TurnBatch]]):
     def loader(self, first_step: int, last_step: int, workers: int = 0) -> DataLoader[list[TurnBatch]]:
         """The updates from `first_step` until before `last_step`, made ahead by so many processes."""
         steps = range(first_step, last_step)
+        if workers:  # each tensor of an update on its way from one is an open file
+            most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         return DataLoader(
             self,
             batch_size=None,
