@@ -27,7 +27,11 @@ def configure(stages: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     align = stages.add_parser("align", help="stage 1: the projector alone, in front of a frozen LLM")
     joint = stages.add_parser("joint", help="stage 2: the projector and the LLM, through LoRA or all weights")
     for parser, lr in ((align, "1e-3"), (joint, "2e-4; 1e-5 with --full")):
-        parser.add_argument("--bundle", default="embedded", help="its encoder made the turns; go on from its projector")
+        parser.add_argument(
+            "--bundle",
+            default="embedded",
+            help="its encoder made the turns; go on from its projector (align: unless its LLM was trained too)",
+        )
         parser.add_argument("--llm", metavar="NAME", help="embedded, a directory or a hub name (default: the bundle's)")
         parser.add_argument(
             "--turns",
@@ -142,6 +146,7 @@ def _kind(args: argparse.Namespace) -> str:
 def _prepare(args: argparse.Namespace, accelerator: "Accelerator") -> _Job:
     from services.encoder.settings import EncoderSettings
     from textpro.bundle import Bundle
+    from textpro.data.shards import check_heard_by
     from textpro.language_model import resolve_llm
     from textpro.training.projector import attach_projector
     from textpro.training.student import check_place
@@ -151,14 +156,20 @@ def _prepare(args: argparse.Namespace, accelerator: "Accelerator") -> _Job:
     check_place(bundle, args.out / "bundle")
     if _kind(args) == "lora" and bundle.llm_path is not None:
         raise TrainingError(f"all weights of {bundle.path}'s LLM were trained; go on with --full")
+    if _kind(args) == "full" and bundle.adapter_path is not None:
+        raise TrainingError(f"{bundle.path}'s projector was trained with an adapter; go on without --full")
+    sources = [_source(text) for text in args.turns]
+    for source in sources:
+        check_heard_by(source.folder, bundle.encoder_fingerprint)
     llm = args.llm or bundle.config.llm or "embedded"
     base = resolve_llm(llm, EncoderSettings.load().cache)
     slm = _student(args, bundle, (bundle.llm_path if args.full else None) or base)
     plan = TurnPlan(args.global_batch, args.positions, args.max_answer, args.seed, args.conversation, args.exchange)
     rank, world = accelerator.process_index, accelerator.num_processes
-    sources = [_source(text) for text in args.turns]
     batches = TurnBatches(sources, slm, plan, with_teacher=args.alpha > 0, rank=rank, world=world)
-    attach_projector(slm, batches, bundle.projector_path)
+    # A projector that an LLM learned together with is none for the untouched one, which stage 1 is about.
+    fits = _kind(args) != "align" or (bundle.adapter_path is None and bundle.llm_path is None)
+    attach_projector(slm, batches, bundle.projector_path if fits else None)
     return _Job(args, accelerator, bundle, llm, base, slm, batches, _stage(args, batches))
 
 
