@@ -32,6 +32,13 @@ ALIGN_LR=${ALIGN_LR:-1e-3}
 JOINT_LR=${JOINT_LR:-1e-5}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-4}
 
+case $GPUS in
+  1 | 2 | 4 | 8 | 16) ;;
+  *) # 256 s of speech, shared by more, are mostly one clip each: 16 clips an update no longer
+    echo "GPUS is $GPUS; expected 1, 2, 4, 8 or 16" >&2
+    exit 1
+    ;;
+esac
 missing=0
 for corpus in LIBRISPEECH COMMONSENSEQA ULTRACHAT PARASPEECHCAPS IEMOCAP CREMA_D SAVEE TESS ESD COMMON_VOICE; do
   if [ ! -d "${!corpus}" ]; then

@@ -135,6 +135,15 @@ class Bundle:
         ]
         return _digest(self.path, served)
 
+    @cached_property
+    def encoder_fingerprint(self) -> str:
+        """What tells one prosody from another: 12 hex digits of the encoder's files, and the tap."""
+        return f"{self._encoder_digest}@{self.config.tap}"
+
+    @cached_property
+    def _encoder_digest(self) -> str:
+        return _digest(self.encoder_path, [*self.encoder_weights, *self.encoder_path.glob("*.json")])
+
     def describe(self) -> dict[str, Any]:
         """What `textpro bundle describe` shows, JSON."""
         whisper = _whisper_config(self.encoder_path)
@@ -159,10 +168,10 @@ class Bundle:
 
         Raises BundleError when the conversion fails.
         """
-        weights = _digest(self.encoder_path, [*self.encoder_weights, *self.encoder_path.glob("*.json")])
         stored = compute_type if compute_type in _STORED_TYPES else "float16"
         return made_once(
-            cache / "ctranslate2" / f"{weights}-{stored}", lambda aside: _convert(self.encoder_path, aside, stored)
+            cache / "ctranslate2" / f"{self._encoder_digest}-{stored}",
+            lambda aside: _convert(self.encoder_path, aside, stored),
         )
 
 

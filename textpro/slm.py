@@ -19,7 +19,7 @@ from textpro.errors import BundleError
 from textpro.language_model import bundle_llm
 from textpro.packing import Packed, buckets, pack, pack_tree
 from textpro.projector import Projector
-from textpro.prompt import ChatTemplate, Segment, n_positions, spoken
+from textpro.prompt import ChatTemplate, PromptError, Segment, n_positions, spoken
 
 POSITIONS = 8192  # padded, of one batch when evaluating
 ATTENTION_ON_CPU = "eager"  # the fastest there for turns this short
@@ -73,10 +73,13 @@ class TextProSLM(nn.Module):
         return slm.to(device).eval()
 
     def messages(self, turn: Turn, prosody: Tensor | None) -> list[dict[str, Any]]:
-        """What the LLM is told: the one place that says how a turn becomes a prompt. prosody: (N, W)."""
+        """What the LLM is told: the one place that says how a turn becomes a prompt. prosody: (N, W), W the
+        projector's. Raises PromptError."""
         question = [turn.question] if turn.question else []
         if prosody is None or self.projector is None:
             return [{"role": "user", "content": [turn.transcript, *question]}]
+        if prosody.shape[1] != self.projector.width:
+            raise PromptError(f"the projector reads {self.projector.width} values, the prosody has {prosody.shape[1]}")
         heard = spoken(
             prosody.float(),
             turn.transcript,
@@ -148,8 +151,14 @@ class TextProSLM(nn.Module):
     def embed(self, packed: Packed) -> Tensor:
         """The LLM's input: embedded tokens, and projected rows in their places (eq. 8, 9): (B, L, D)."""
         embedded = self.llm.get_input_embeddings()(packed.ids)
-        if self.projector is None or not len(packed.rows):
+        if self.projector is None:
             return embedded
+        if not len(packed.rows):
+            if not torch.is_grad_enabled():
+                return embedded
+            # Processes that share the weights must agree on what has a gradient, though one read typed turns alone.
+            nothing = self.projector(packed.rows.new_zeros(1, self.projector.width))
+            return embedded + 0 * nothing.to(embedded.dtype)
         projected = self.projector(packed.rows).to(embedded.dtype)
         return embedded.masked_scatter(packed.soft[..., None], projected)
 

@@ -129,6 +129,7 @@ def _answers(
 def run_paralinguistic(args: argparse.Namespace) -> int:
     """Prints the tables of this run."""
     from textpro.bundle import Bundle
+    from textpro.data.shards import check_heard_by
     from textpro.evaluation import exchange, paralinguistic, report
     from textpro.evaluation.modality_gap import listen
     from textpro.evaluation.multiple_choice import decide
@@ -138,6 +139,7 @@ def run_paralinguistic(args: argparse.Namespace) -> int:
     if "facts" in (args.measure or ()) and args.facts is None:
         raise ResultsError("--measure facts needs --facts, the manifest of spoken questions of knowledge")
     bundle = Bundle.load(args.bundle)
+    check_heard_by(args.turns, bundle.encoder_fingerprint)
     name = args.name or bundle.config.name
     slm = _slm(args, bundle)
     cases = paralinguistic.cases(args.turns)[: args.limit]

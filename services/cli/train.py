@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from services.cli import train_slm
+from services.cli import train_slm, training_run
 from services.cli.count import count
 from textpro.errors import TrainingError
 
@@ -76,13 +76,13 @@ def _configure_machine(group: argparse._ArgumentGroup) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Trains in this process, or becomes torchrun for several; then writes the bundle."""
+    """Trains in this process, or under torchrun in several; then writes the bundle."""
     if "LOCAL_RANK" not in os.environ:  # torchrun's own word to its processes
-        args.out.mkdir(parents=True, exist_ok=True)
+        training_run.keep_settings(args, "whisperpro")
         if args.source == SCRATCH:
             _make_tokenizer(args)
         if args.processes > 1:
-            train_slm.become_torchrun(args)
+            return training_run.under_torchrun(args)
     return _train(args)
 
 
@@ -99,9 +99,9 @@ def _train(args: argparse.Namespace) -> int:
     step = whisperpro.train(model, tokenizer, *files, recipe, resume=args.resume, stop_after=args.stop_after)
     is_first = os.environ.get("RANK", "0") == "0"
     if step < min(args.stop_after or args.steps, args.steps):
-        return train_slm.stopped(step, args.steps, visible=is_first)
+        return training_run.stopped(step, args.steps, visible=is_first)
     if is_first:
-        _export(args, model, tokenizer, recipe)
+        _export(args, model, tokenizer, step, recipe.mel)
     return 0
 
 
@@ -199,21 +199,15 @@ def _make_tokenizer(args: argparse.Namespace) -> None:
 
 
 def _export(
-    args: argparse.Namespace, model: "WhisperPro", tokenizer: "PreTrainedTokenizerBase", recipe: "Recipe"
+    args: argparse.Namespace, model: "WhisperPro", tokenizer: "PreTrainedTokenizerBase", step: int, mel: float
 ) -> None:
     from textpro import bundle
-    from textpro.training.loop import load_checkpoint
-    from textpro.training.optimizer import FlatAdamW
-    from textpro.training.whisperpro import Objective
 
-    # The model may have been trained in bfloat16; the checkpoint's float32 copy of its weights is the better one.
-    objective = Objective(model, recipe).float().cpu()
-    step = load_checkpoint(args.out / "checkpoint.safetensors", FlatAdamW(objective.parameters()))
     made_from = {
         "corpus": str(args.manifest.parent.name),
         "start": bundle.Bundle.load(args.source).config.name if Path(args.source).is_dir() else args.source,
         "steps": str(step),
-        "mel": str(recipe.mel),
+        "mel": str(mel),
     }
     # Batches hold utterances of their own length, whatever the start was trained on.
     config = replace(model.config, name=args.name, variable_length=True, made_from=made_from)

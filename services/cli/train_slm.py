@@ -1,14 +1,13 @@
 """`textpro train align` and `textpro train joint`: the two stages that teach an LLM to hear prosody (paper 3.2)."""
 
 import argparse
-import json
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
+from services.cli import training_run
 from services.cli.count import count
 from textpro.errors import TrainingError
 
@@ -22,21 +21,6 @@ if TYPE_CHECKING:  # the command line must stay instant
 
 Trained = tuple[int, Callable[[Path], None] | None]  # the update it reached, and what writes the LLM
 DEFAULT_LR = {"align": 1e-3, "lora": 2e-4, "full": 1e-5}  # the paper's are lost from our copy
-STOPPED = 143  # 128 + SIGTERM, as a shell says it
-# What may differ when a run goes on: it changes neither the turns of an update nor its result, but for rounding.
-MACHINE = {
-    "processes",
-    "threads",
-    "workers",
-    "save_every",
-    "positions",
-    "recompute",
-    "stop_after",
-    "run",
-    "argv",
-    "out",
-    "name",
-}
 
 
 def configure(stages: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -44,7 +28,11 @@ def configure(stages: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     align = stages.add_parser("align", help="stage 1: the projector alone, in front of a frozen LLM")
     joint = stages.add_parser("joint", help="stage 2: the projector and the LLM, through LoRA or all weights")
     for parser, lr in ((align, "1e-3"), (joint, "2e-4; 1e-5 with --full")):
-        parser.add_argument("--bundle", default="embedded", help="its encoder made the turns; go on from its projector")
+        parser.add_argument(
+            "--bundle",
+            default="embedded",
+            help="its encoder made the turns; go on from its projector (align: unless its LLM was trained too)",
+        )
         parser.add_argument("--llm", metavar="NAME", help="embedded, a directory or a hub name (default: the bundle's)")
         parser.add_argument(
             "--turns",
@@ -106,9 +94,13 @@ def _configure_machine(group: argparse._ArgumentGroup) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Trains in this process, or becomes torchrun for several; then writes the bundle."""
-    if args.processes > 1 and "LOCAL_RANK" not in os.environ:  # torchrun's own word to its processes
-        become_torchrun(args)
+    """Trains in this process, or under torchrun in several; then writes the bundle."""
+    if "LOCAL_RANK" not in os.environ:  # torchrun's own word to its processes
+        # How long conversations are depends on how many processes must share them evenly.
+        free = training_run.MACHINE - ({"processes"} if args.conversation > 1 else set())
+        training_run.keep_settings(args, _kind(args), may_change=free)
+        if args.processes > 1:
+            return training_run.under_torchrun(args)
     import torch
     from accelerate import Accelerator
 
@@ -119,19 +111,6 @@ def run(args: argparse.Namespace) -> int:
         return _train(args, accelerator)
     finally:
         accelerator.end_training()
-
-
-def become_torchrun(args: argparse.Namespace) -> NoReturn:
-    """Runs the command in `args.processes` processes; a signal to this one reaches them."""
-    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={args.processes}"]
-    os.execv(sys.executable, [sys.executable, *launch, "-m", "services.cli", *args.argv])
-
-
-def stopped(step: int, steps: int, *, visible: bool) -> int:
-    """The exit code of a run that SIGTERM ended; tells of it in one process."""
-    if visible:
-        print(f"stopped after update {step} of {steps}; the same command goes on", file=sys.stderr)
-    return STOPPED
 
 
 @dataclass
@@ -154,11 +133,9 @@ class _Job:
 
 def _train(args: argparse.Namespace, accelerator: "Accelerator") -> int:
     job = _prepare(args, accelerator)
-    if accelerator.is_main_process:
-        _check_command(job)
     step, save_llm = {"align": _align, "lora": _lora, "full": _full}[_kind(args)](job)
     if step < job.last:
-        return stopped(step, job.stage.schedule.steps, visible=accelerator.is_main_process)
+        return training_run.stopped(step, job.stage.schedule.steps, visible=accelerator.is_main_process)
     _export(job, step, save_llm)
     return 0
 
@@ -170,6 +147,7 @@ def _kind(args: argparse.Namespace) -> str:
 def _prepare(args: argparse.Namespace, accelerator: "Accelerator") -> _Job:
     from services.encoder.settings import EncoderSettings
     from textpro.bundle import Bundle
+    from textpro.data.shards import check_heard_by
     from textpro.language_model import resolve_llm
     from textpro.training.projector import attach_projector
     from textpro.training.student import check_place
@@ -179,14 +157,20 @@ def _prepare(args: argparse.Namespace, accelerator: "Accelerator") -> _Job:
     check_place(bundle, args.out / "bundle")
     if _kind(args) == "lora" and bundle.llm_path is not None:
         raise TrainingError(f"all weights of {bundle.path}'s LLM were trained; go on with --full")
+    if _kind(args) == "full" and bundle.adapter_path is not None:
+        raise TrainingError(f"{bundle.path}'s projector was trained with an adapter; go on without --full")
+    sources = [_source(text) for text in args.turns]
+    for source in sources:
+        check_heard_by(source.folder, bundle.encoder_fingerprint)
     llm = args.llm or bundle.config.llm or "embedded"
     base = resolve_llm(llm, EncoderSettings.load().cache)
     slm = _student(args, bundle, (bundle.llm_path if args.full else None) or base)
     plan = TurnPlan(args.global_batch, args.positions, args.max_answer, args.seed, args.conversation, args.exchange)
     rank, world = accelerator.process_index, accelerator.num_processes
-    sources = [_source(text) for text in args.turns]
     batches = TurnBatches(sources, slm, plan, with_teacher=args.alpha > 0, rank=rank, world=world)
-    attach_projector(slm, batches, bundle.projector_path)
+    # A projector that an LLM learned together with is none for the untouched one, which stage 1 is about.
+    fits = _kind(args) != "align" or (bundle.adapter_path is None and bundle.llm_path is None)
+    attach_projector(slm, batches, bundle.projector_path if fits else None)
     return _Job(args, accelerator, bundle, llm, base, slm, batches, _stage(args, batches))
 
 
@@ -224,18 +208,6 @@ def _source(text: str) -> "TurnSource":
         return TurnSource(Path(folder), float(weight)) if folder else TurnSource(Path(text))
     except ValueError:  # a folder with a colon in its name
         return TurnSource(Path(text))
-
-
-def _check_command(job: _Job) -> None:
-    """A run goes on only with the settings it began with, else its result would be neither's."""
-    settings = {k: str(v) for k, v in vars(job.args).items() if k not in MACHINE} | {"stage": _kind(job.args)}
-    path = job.args.out / "command.json"
-    before = json.loads(path.read_text()) if path.exists() else settings
-    if changed := sorted(k for k in settings.keys() | before.keys() if settings.get(k) != before.get(k)):
-        differences = ", ".join(f"{k} was {before.get(k)} and is {settings.get(k)}" for k in changed)
-        raise TrainingError(f"{job.args.out} holds another run ({differences}); choose another --out")
-    job.args.out.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(settings, indent=2) + "\n")
 
 
 def _align(job: _Job) -> Trained:

@@ -142,6 +142,13 @@ def test_the_paper_s_recipe_names_every_corpus_that_is_missing(tmp_path: Path) -
     assert "TESS: there is no folder /nowhere/TESS" in done.said
 
 
+@pytest.mark.parametrize("gpus", ["3", "32"])
+def test_the_paper_s_recipe_refuses_gpus_that_can_not_share_its_updates(gpus: str, tmp_path: Path) -> None:
+    done = ran(PAPER[0], tmp_path, GPUS=gpus)
+    assert (done.code, done.calls) == (1, [])
+    assert f"GPUS is {gpus}; expected 1, 2, 4, 8 or 16" in done.said
+
+
 def test_the_paper_s_recipe_makes_nothing_twice(tmp_path: Path) -> None:
     first = ran(PAPER[0], tmp_path)
     again = ran(PAPER[0], tmp_path).calls[len(first.calls) :]

@@ -1,7 +1,9 @@
 """Both stages from the command line, on a tiny LLM."""
 
+import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from safetensors.torch import load_file
 
 from services.cli import main
 from textpro.bundle import Bundle
+from textpro.data.shards import RUN_FILE
 from textpro.data.turns import DISTILLATION, Turn, TurnsWriter, place
 
 COMMON = ["--steps", "4", "--global-batch", "4", "--dtype", "float32", "--save-every", "2", "--lr", "1e-2"]
@@ -19,6 +22,7 @@ COMMON = ["--steps", "4", "--global-batch", "4", "--dtype", "float32", "--save-e
 def turns(tmp_path: Path) -> Path:
     prosody = {f"c{i}": torch.randn(3, 6) for i in range(8)}
     made = [Turn(f"t{i}", DISTILLATION, "Hi!" * (i + 1), "Hello.", prosody=place(0, f"c{i}")) for i in range(8)]
+    made[2:4] = [replace(turn, prosody=None) for turn in made[2:4]]  # typed
     TurnsWriter(tmp_path / "turns").add(0, made, prosody)
     return tmp_path / "turns"
 
@@ -74,3 +78,44 @@ def test_all_weights_shared_by_two_processes_train_as_by_one(
         assert one.keys() == shared.keys()
         for key, value in one.items():
             torch.testing.assert_close(shared[key], value, rtol=1e-4, atol=1e-5, msg=key)
+    # Both log the mean over all turns, though each process met its own; the two were stopped half-way.
+    one, shared = (
+        [json.loads(line)["ce_chat"] for line in (tmp_path / out / "metrics.jsonl").read_text().splitlines()]
+        for out in ("one", "two")
+    )
+    assert [sum(shared) / 2] == pytest.approx(one, rel=1e-3)
+
+
+def hear(turns: Path, encoder: str) -> None:
+    (turns / RUN_FILE).write_text(json.dumps({"settings": {"encoder": encoder}, "shards": 1, "dropped": {}}))
+
+
+def test_turns_that_another_encoder_heard_are_refused(
+    hollow_bundle: Path, turns: Path, tiny_llm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hear(turns, "another@decoder.1")
+    asked = ["evaluate", "paralinguistic", "--turns", str(turns), "--bundle", str(hollow_bundle)]
+    for refused in (command("align", hollow_bundle, tiny_llm, turns, tmp_path / "a"), asked):
+        assert main(refused) == 1
+        assert "heard by the encoder another@decoder.1" in capsys.readouterr().err
+    hear(turns, Bundle.load(hollow_bundle).encoder_fingerprint)
+    assert main(command("align", hollow_bundle, tiny_llm, turns, tmp_path / "a", "--stop-after", "1")) == 0
+
+
+def test_a_projector_stays_with_the_llm_that_it_was_trained_with(
+    hollow_bundle: Path, turns: Path, tiny_llm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rate = ("--lr", "0", "--stop-after", "1")
+    assert main(command("joint", hollow_bundle, tiny_llm, turns, tmp_path / "lora", "--lora-rank", "2")) == 0
+    trained = tmp_path / "lora" / "bundle"
+    assert main(command("joint", trained, tiny_llm, turns, tmp_path / "full", "--full")) == 1
+    assert "was trained with an adapter; go on without --full" in capsys.readouterr().err
+    for start, out in ((trained, "after"), (hollow_bundle, "fresh")):
+        assert main(command("align", start, tiny_llm, turns, tmp_path / out, *rate)) == 0
+    after, fresh, old = (
+        load_file(path / "projector.safetensors")
+        for path in (tmp_path / "after" / "bundle", tmp_path / "fresh" / "bundle", trained)
+    )
+    for name, value in fresh.items():
+        torch.testing.assert_close(after[name], value)
+    assert not torch.allclose(old["output.weight"], fresh["output.weight"])

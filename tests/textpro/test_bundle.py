@@ -95,6 +95,14 @@ def test_the_fingerprint_follows_weights_and_settings_and_nothing_else(bundle: B
     assert Bundle.load(copy).fingerprint not in (projected.fingerprint, bundle.fingerprint)
 
 
+def test_the_encoder_s_fingerprint_follows_its_weights_and_the_tap_alone(bundle: Bundle, copy: Path) -> None:
+    save_file({"w": torch.zeros(1)}, copy / "projector.safetensors")
+    assert Bundle.load(copy).encoder_fingerprint == bundle.encoder_fingerprint
+    assert bundle.tapped("encoder.1").encoder_fingerprint != bundle.encoder_fingerprint
+    save_file({"w": torch.zeros(1)}, copy / "encoder" / "model.safetensors")
+    assert Bundle.load(copy).encoder_fingerprint != bundle.encoder_fingerprint
+
+
 def test_the_ctranslate2_twin_is_made_once(bundle: Bundle, cache: Path) -> None:
     first = bundle.ct2_path("float32", cache=cache)
     made = (first / "model.bin").stat().st_mtime_ns

@@ -14,7 +14,7 @@ from textpro.data.turns import Turn
 from textpro.errors import BundleError
 from textpro.packing import buckets, pack
 from textpro.projector import Projector
-from textpro.prompt import ProsodyRows, embed, n_positions
+from textpro.prompt import PromptError, ProsodyRows, embed, n_positions
 from textpro.slm import TextProSLM
 
 WIDTH = 6
@@ -47,6 +47,23 @@ def test_the_embedded_batch_is_what_is_served(tiny_llm: Path, layout: Layout) ->
         embedded = slm.embed(packed)
         for row, want in enumerate(served):
             torch.testing.assert_close(embedded[row][packed.real[row]], want)
+
+
+def test_prosody_of_another_width_is_refused(tiny_llm: Path) -> None:
+    with pytest.raises(PromptError, match="reads 6 values, the prosody has 4"):
+        make(tiny_llm).prompt(TURNS[0], torch.zeros(2, 4))
+
+
+def test_typed_turns_leave_a_projector_a_gradient_of_zero(tiny_llm: Path) -> None:
+    slm = make(tiny_llm)
+    packed = pack([slm.prompt(turn, None) for turn in TURNS])
+    assert slm.projector is not None
+    with torch.no_grad():
+        read = slm.embed(packed)
+    trained = slm.embed(packed)
+    torch.testing.assert_close(trained, read, rtol=0, atol=0)
+    trained.sum().backward()
+    assert all(p.grad is not None and not p.grad.any() for p in slm.projector.parameters())
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast
 
 from services.cli import main
-from services.cli.train_slm import STOPPED
+from services.cli.training_run import STOPPED
 from textpro.bundle import Bundle
 
 LINE_S = 300.0
@@ -44,6 +44,7 @@ def interrupt(command: list[str], out: Path) -> int:
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=LINE_S)
     assert process.returncode == STOPPED, said
+    assert "Traceback" not in said
     told = re.search(r"stopped after update (\d+) of \d+; the same command goes on", said)
     assert told is not None, said
     return int(told[1])
@@ -83,3 +84,11 @@ def test_an_interrupted_training_goes_on_to_the_weights_of_an_uninterrupted_one(
     for name, value in one.items():
         assert torch.equal(other[name], value), name
     assert Bundle.load(halves / "bundle").fingerprint == Bundle.load(whole / "bundle").fingerprint
+
+
+def test_processes_that_are_told_to_stop_together_with_their_workers_save_what_they_reached(
+    slm: list[str], tmp_path: Path
+) -> None:
+    several = ["--processes", "2", "--workers", "1", "--steps", "100000", "--save-every", "100000"]
+    reached = interrupt(["train", "align", *slm, *several], tmp_path / "run")
+    assert int(load_file(tmp_path / "run" / "checkpoint.safetensors")["at"]) == reached

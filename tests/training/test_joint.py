@@ -7,8 +7,9 @@ import pytest
 import torch
 from accelerate import Accelerator
 from peft import PeftModel
+from safetensors.torch import load_file
 from torch import Tensor
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from textpro.bundle import Bundle
 from textpro.config import BundleConfig
@@ -27,9 +28,11 @@ TURN, HEARD = Turn("a", "gender", "Hello there.", "man", question="Who?"), torch
 SPACE = 98  # tokens of the tiny LLM
 
 
-def make(llm: Path, *folders: Path, batch: int = 4, alpha: float = 0.0) -> tuple[TextProSLM, TurnBatches]:
+def make(
+    llm: Path, *folders: Path, batch: int = 4, alpha: float = 0.0, dtype: torch.dtype | None = torch.float32
+) -> tuple[TextProSLM, TurnBatches]:
     torch.manual_seed(0)
-    slm = load_student(llm, layout="global", ratio=5, dtype=torch.float32)
+    slm = load_student(llm, layout="global", ratio=5, dtype=dtype)
     sources = [TurnSource(folder) for folder in folders]
     batches = TurnBatches(sources, slm, TurnPlan(batch, positions=400), with_teacher=alpha > 0)
     attach_projector(slm, batches, None)
@@ -137,10 +140,14 @@ def test_the_merged_adapter_is_served_with_the_trained_models_logits(
     assert all(p.requires_grad for name, p in again.llm.named_parameters() if "lora_" in name)
 
 
-def test_all_weights_are_served_as_an_ordinary_model(
-    tiny_llm: Path, voices: Path, tmp_path: Path, hollow_bundle: Path
+@pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16])
+def test_all_weights_are_served_as_an_ordinary_model_of_the_type_that_was_stored(
+    tiny_llm: Path, voices: Path, tmp_path: Path, hollow_bundle: Path, stored: torch.dtype
 ) -> None:
-    slm, batches = make(tiny_llm, voices)
+    llm = AutoModelForCausalLM.from_pretrained(tiny_llm, dtype=stored)
+    llm.save_pretrained(tmp_path / "llm")
+    AutoTokenizer.from_pretrained(tiny_llm).save_pretrained(tmp_path / "llm")
+    slm, batches = make(tmp_path / "llm", voices, dtype=None)
     joint_full(slm, None, batches, tmp_path, stage(3), ACCELERATOR, dtype=torch.bfloat16)
     weights = whole_weights(slm.llm, ACCELERATOR)
     config = BundleConfig(name="made", tap="decoder.1", llm=str(tiny_llm))
@@ -152,6 +159,8 @@ def test_all_weights_are_served_as_an_ordinary_model(
         slm.projector,
         lambda path: save_llm(slm, weights, path / "llm"),
     )
+    slm.llm.to(stored).float()
     served = TextProSLM.load(made, tmp_path / "cache")
     torch.testing.assert_close(next_token(served, HEARD), next_token(slm, HEARD), rtol=1e-4, atol=1e-4)
-    assert AutoModelForCausalLM.from_pretrained(made.path / "llm").dtype == torch.float32
+    assert AutoConfig.from_pretrained(made.path / "llm").dtype == stored
+    assert {value.dtype for value in load_file(made.path / "llm" / "model.safetensors").values()} == {stored}

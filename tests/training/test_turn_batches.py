@@ -1,3 +1,5 @@
+import os
+import resource
 from collections import Counter
 from pathlib import Path
 
@@ -121,6 +123,17 @@ def test_workers_make_the_same_batches(slm: TextProSLM, chats: Path) -> None:
     batches = TurnBatches([TurnSource(chats)], slm, TurnPlan(global_batch=4))
     for alone, made in zip(batches.loader(2, 5), batches.loader(2, 5, workers=1), strict=True):
         assert [batch.labels.tolist() for batch in alone] == [batch.labels.tolist() for batch in made]
+
+
+def test_an_update_of_many_batches_needs_not_that_few_open_files(slm: TextProSLM, chats: Path, voices: Path) -> None:
+    batches = TurnBatches([TurnSource(chats), TurnSource(voices)], slm, TurnPlan(global_batch=20, positions=1))
+    few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 50, most))
+    try:
+        updates = list(batches.loader(0, 3, workers=1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (few, most))
+    assert [len(update) for update in updates] == [20, 20, 20]
 
 
 @pytest.fixture

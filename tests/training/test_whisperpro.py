@@ -86,11 +86,12 @@ def test_the_mel_loss_can_be_of_a_share_of_the_clips(
     assert heard == [4, 2, 1]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_decoder_alone_can_learn_from_a_frozen_encoder(
-    corpus: Path, tokenizer: PreTrainedTokenizerFast, model: WhisperPro, tmp_path: Path
+    corpus: Path, tokenizer: PreTrainedTokenizerFast, model: WhisperPro, tmp_path: Path, dtype: str
 ) -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    recipe = _recipe(3, mel=0.0, ctc=0.0, decoder_clips=4)
+    recipe = _recipe(3, mel=0.0, ctc=0.0, decoder_clips=4, dtype=dtype)
     train(model, tokenizer, corpus, tmp_path, recipe)
     moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert "whisper.model.decoder.layers.0.fc1.weight" in moved
@@ -119,22 +120,26 @@ def test_a_frozen_encoder_has_no_loss_of_its_own(
         train(model, tokenizer, corpus, tmp_path, _recipe(3, mel=0.0, decoder_clips=4))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_behind_a_frozen_encoder_the_mel_loss_trains_decoder_and_reconstructor(
-    corpus: Path, tokenizer: PreTrainedTokenizerFast, model: WhisperPro, tmp_path: Path
+    corpus: Path, tokenizer: PreTrainedTokenizerFast, model: WhisperPro, tmp_path: Path, dtype: str
 ) -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    train(model, tokenizer, corpus, tmp_path, _recipe(3, ctc=0.0, decoder_clips=4))
+    train(model, tokenizer, corpus, tmp_path, _recipe(3, ctc=0.0, decoder_clips=4, dtype=dtype))
     moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert {"reconstructor.head.0.weight", "whisper.model.decoder.layers.0.fc1.weight"} <= moved
     assert not any("whisper.model.encoder." in name for name in moved)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_above_the_tap_training_leaves_the_prosody_as_it_is(
-    corpus: Path, tokenizer: PreTrainedTokenizerFast, model: WhisperPro, tmp_path: Path
+    corpus: Path, tokenizer: PreTrainedTokenizerFast, model: WhisperPro, tmp_path: Path, dtype: str
 ) -> None:
     batch = SpeechDataset(corpus, manifest.read(corpus), tokenizer, PLAN, n_mels=80)[[(0, 0), (1, 0)]]
     before = model.eval()(batch.mel, batch.tokens)
-    train(model, tokenizer, corpus, tmp_path, _recipe(3, mel=0.0, ctc=0.0, decoder_clips=4, above_tap=True))
+    train(
+        model, tokenizer, corpus, tmp_path, _recipe(3, mel=0.0, ctc=0.0, decoder_clips=4, above_tap=True, dtype=dtype)
+    )
     after = model.eval()(batch.mel, batch.tokens)
     torch.testing.assert_close(after.states, before.states, rtol=0, atol=0)
     assert (after.logits - before.logits).abs().max() > 1e-3
@@ -209,14 +214,16 @@ def test_recordings_longer_than_the_window_are_left_out(
         train(model, tokenizer, tmp_path / "manifest.jsonl", tmp_path, _recipe(1))
 
 
-def test_a_bfloat16_run_keeps_what_is_not_trained_in_the_same_type(
+def test_a_bfloat16_run_leaves_the_exact_weights_of_its_checkpoint(
     corpus: Path, tokenizer: PreTrainedTokenizerFast, model: WhisperPro, tmp_path: Path
 ) -> None:
-    train(model, tokenizer, corpus, tmp_path, _recipe(2, dtype="bfloat16"))
-    assert {value.dtype for value in model.state_dict().values()} == {torch.bfloat16}
-    assert (
-        load_checkpoint(tmp_path / "checkpoint.safetensors", FlatAdamW(Objective(model, _recipe(2)).parameters())) == 2
-    )
+    recipe = _recipe(2, ctc=0.0, dtype="bfloat16")
+    train(model, tokenizer, corpus, tmp_path, recipe)
+    assert {value.dtype for value in model.state_dict().values()} == {torch.float32}
+    saved = FlatAdamW(Objective(model, recipe).parameters())
+    reached = saved.master.clone()
+    assert load_checkpoint(tmp_path / "checkpoint.safetensors", saved) == 2
+    torch.testing.assert_close(saved.master, reached, rtol=0, atol=0)
 
 
 def test_reading_clips_in_workers_gives_the_same_batches(corpus: Path, tokenizer: PreTrainedTokenizerFast) -> None:

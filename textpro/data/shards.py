@@ -16,6 +16,19 @@ SHARD = 256
 T = TypeVar("T")
 
 
+def check_heard_by(folder: Path, encoder: str) -> None:
+    """Raises TurnsError when a folder has no turns, or notes that another encoder heard them; folders that older
+    versions made note none. encoder: a bundle's `encoder_fingerprint`."""
+    if not (folder / TURNS_FILE).is_file():
+        raise TurnsError(f"{folder} is no folder of turns: it has no {TURNS_FILE}")
+    run = folder / RUN_FILE
+    heard_by = json.loads(run.read_text())["settings"].get("encoder", encoder) if run.exists() else encoder
+    if heard_by != encoder:
+        raise TurnsError(
+            f"{folder} was heard by the encoder {heard_by}, the bundle's is {encoder}; name the bundle that heard it"
+        )
+
+
 class ShardedRun:
     """What a run has made so far, and how it was called.
 
@@ -32,7 +45,7 @@ class ShardedRun:
         if self._path.exists():
             found = json.loads(self._path.read_text())
             self._whole, self.dropped = found["shards"], Counter(found["dropped"])
-            if found["settings"] != self._settings:
+            if any(self._settings.get(name) != value for name, value in found["settings"].items()):
                 raise TurnsError(f"{out} holds the turns of another run: {found['settings']}; choose an empty folder")
             # What a process wrote that died before its shard was whole: heard again, a clip may say something else.
             self._writer.keep(self._whole)

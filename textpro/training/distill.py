@@ -73,7 +73,7 @@ def distill(
     _refuse_repeated("texts", (text.id for text in texts))
     items = list(zip(texts, jobs, strict=True))
     settings = {"task": DISTILLATION, "source": source, "teacher": teacher.name, **asdict(teacher.sampling)}
-    settings |= {"bundle": decoder.fingerprint, "content": _digest(items)}
+    settings |= {**_heard_by(decoder), "content": _digest(items)}
     run = ShardedRun(out, settings, size=shard)
     for number, chosen in run.shards(items):
         spoken, dropped = _spoken(chosen, speak)
@@ -135,7 +135,7 @@ def record(
     content = _digest((clips[one.clip].id, one) for one in asked)
     run = ShardedRun(
         out,
-        {"task": "paralinguistic", "bundle": decoder.fingerprint, "content": content, "transcripts": transcripts},
+        {"task": "paralinguistic", **_heard_by(decoder), "content": content, "transcripts": transcripts},
         size=shard,
     )
     by_clip = [(clips[i], list(some)) for i, some in itertools.groupby(asked, key=lambda one: one.clip)]
@@ -176,6 +176,10 @@ def _refuse_repeated(what: str, ids: Iterable[str]) -> None:
 
 def _turn(one: Asked, id: str, transcript: str, where: str) -> Turn:
     return Turn(id, one.task, transcript, one.answer, one.question, where, one.options, one.label)
+
+
+def _heard_by(decoder: SpeechDecoder) -> dict[str, str]:
+    return {"bundle": decoder.fingerprint, "encoder": decoder.bundle.encoder_fingerprint}
 
 
 def _digest(items: Iterable[object]) -> str:

@@ -10,6 +10,12 @@ from accelerate import Accelerator
 from torch import Tensor
 
 
+def spare_worker(number: int) -> None:
+    """A DataLoader's `worker_init_fn`: a signal to all processes of a run reaches its workers too, which are needed
+    until the update under way is finished and end with the process that they work for."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 class Interruption:
     """Within it SIGTERM no longer ends the process; whoever loops asks for it between updates."""
 

@@ -94,4 +94,6 @@ def save_llm(slm: TextProSLM, weights: dict[str, Tensor], path: Path) -> None:
     """Writes the LLM, in the type its own weights were stored in, with its tokenizer. weights: all of `slm.llm`'s."""
     stored = getattr(torch, str(slm.llm.config.dtype).removeprefix("torch."))
     slm.llm.save_pretrained(str(path), state_dict={name: value.to(stored) for name, value in weights.items()})
+    slm.llm.config.dtype = stored  # `save_pretrained` took it from the weights that were trained
+    slm.llm.config.save_pretrained(str(path))
     slm.tokenizer.save_pretrained(str(path))

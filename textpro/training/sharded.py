@@ -82,7 +82,9 @@ class ShardedAdamW:
         own = folder / f"checkpoint-{step}"
         own.mkdir(exist_ok=True)
         shares = {name: value.detach().cpu().contiguous() for name, value in self._shares()}
-        save_file(shares, own / f"{accelerator.process_index}.safetensors")
+        part = own / f"{accelerator.process_index}.part"
+        save_file(shares, part)
+        part.replace(part.with_suffix(".safetensors"))
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             pointer = {"step": step, "processes": accelerator.num_processes}

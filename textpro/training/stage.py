@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from textpro.data.turns import DISTILLATION
@@ -86,7 +87,7 @@ def train(
     on SIGTERM or at `stop_after`. Raises TrainingError for a checkpoint of another model.
     """
     out.mkdir(parents=True, exist_ok=True)
-    step = first = _take_up(out, optimizer, accelerator)
+    step = saved = _take_up(out, optimizer, accelerator)
     last = min(stop_after or stage.schedule.steps, stage.schedule.steps)
     log = RunLog(out, total=stage.schedule.steps, first_step=step, visible=accelerator.is_main_process)
     objective.train()
@@ -102,16 +103,15 @@ def train(
             step += 1
             log.advance()
             if step % stage.log_every == 0 or step == last:
-                means = {name: float(total) / count for name, (total, count) in sums.items()}
-                log.write(step, **means, lr=stage.schedule.lr(step - 1), norm=norm)
+                log.write(step, **_means(sums), lr=stage.schedule.lr(step - 1), norm=norm)
                 sums = {}
             if interruption.asked():
                 break
             if step % stage.save_every == 0:
-                _save(out, step, optimizer, accelerator)
+                saved = _save(out, step, optimizer, accelerator)
+        if step != saved:
+            _save(out, step, optimizer, accelerator)
     log.close()
-    if step > first:
-        _save(out, step, optimizer, accelerator)
     if isinstance(optimizer, FlatAdamW):
         optimizer.release()
     objective.eval()
@@ -122,6 +122,14 @@ def _add(sums: Sums, parts: Sums) -> None:
     for name, (value, n_turns) in parts.items():
         total, count = sums.get(name, (0.0, 0))
         sums[name] = (total + value, count + n_turns)
+
+
+def _means(sums: Sums) -> dict[str, float]:
+    """Over the turns of all processes, which need not have met the same tasks."""
+    together: Sums = {}
+    for part in gather_object([{name: (float(total), n_turns) for name, (total, n_turns) in sums.items()}]):
+        _add(together, part)
+    return {name: float(total) / n_turns for name, (total, n_turns) in together.items()}
 
 
 def _take_up(out: Path, optimizer: Optimizer, accelerator: Accelerator) -> int:
@@ -136,8 +144,9 @@ def _take_up(out: Path, optimizer: Optimizer, accelerator: Accelerator) -> int:
     return load_checkpoint(own, optimizer) if own.exists() else 0
 
 
-def _save(out: Path, step: int, optimizer: Optimizer, accelerator: Accelerator) -> None:
+def _save(out: Path, step: int, optimizer: Optimizer, accelerator: Accelerator) -> int:
     if isinstance(optimizer, ShardedAdamW):
         optimizer.save(out, step, accelerator)
     elif accelerator.is_main_process:
         save_checkpoint(out, step, optimizer)
+    return step

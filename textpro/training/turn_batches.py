@@ -4,6 +4,7 @@ it stopped and any number of processes reads the same turns.
 Letters: B turns of a batch, A answer positions, L positions, G turns of an update.
 """
 
+import resource
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -20,6 +21,7 @@ from textpro.errors import TrainingError
 from textpro.packing import Packed, buckets, pack
 from textpro.prompt import ProsodyRows, Segment, TextSpan, n_positions
 from textpro.slm import TextProSLM
+from textpro.training.interruption import spare_worker
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,17 @@ class TurnBatches(Dataset[list[TurnBatch]]):
     def loader(self, first_step: int, last_step: int, workers: int = 0) -> DataLoader[list[TurnBatch]]:
         """The updates from `first_step` until before `last_step`, made ahead by so many processes."""
         steps = range(first_step, last_step)
-        return DataLoader(self, batch_size=None, sampler=steps, num_workers=workers, collate_fn=lambda made: made)
+        if workers:  # each tensor of an update on its way from one is an open file
+            most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        return DataLoader(
+            self,
+            batch_size=None,
+            sampler=steps,
+            num_workers=workers,
+            collate_fn=lambda made: made,
+            worker_init_fn=spare_worker,
+        )
 
     def __getitem__(self, step: int) -> list[TurnBatch]:
         turns, size = self.drawn(step), self._conversation(step)

@@ -17,7 +17,7 @@ from textpro.data import manifest
 from textpro.errors import TrainingError
 from textpro.losses import asr_ce, mel_mse
 from textpro.training.batches import CHARACTERS, Batch, BatchPlan, BucketSampler, SpeechDataset
-from textpro.training.interruption import Interruption
+from textpro.training.interruption import Interruption, spare_worker
 from textpro.training.loop import RunLog, Schedule, load_checkpoint, save_checkpoint, seed_update
 from textpro.training.memories import Memories
 from textpro.training.optimizer import FlatAdamW
@@ -176,8 +176,9 @@ def train(
     resume: Path | None = None,
     stop_after: int | None = None,
 ) -> int:
-    """Trains in place and returns the step it reached; writes checkpoint.safetensors and metrics.jsonl under `out`, and
-    goes on from what lies there. Stops early, with a checkpoint, on SIGTERM or at `stop_after`.
+    """Trains in place and returns the step it reached; the weights are float32 then. Writes checkpoint.safetensors and
+    metrics.jsonl under `out`, and goes on from what lies there. Stops early, with a checkpoint, on SIGTERM or at
+    `stop_after`.
 
     resume: another run's checkpoint to branch from; stop_after: step at which to stop, the schedule unchanged.
     Raises TrainingError without clips, for a checkpoint of another model, or when a frozen part has a loss.
@@ -191,12 +192,15 @@ def train(
     torch.manual_seed(recipe.plan.seed)
     dtype = getattr(torch, recipe.dtype)
     _freeze(model, recipe)
-    objective = Objective(model, recipe).to(accelerator.device).train()
+    objective = Objective(model, recipe)
+    frozen = {p: p.data for p in objective.parameters() if not p.requires_grad}
+    objective.to(accelerator.device).train()
     optimizer = FlatAdamW(objective.parameters(), dtype=dtype)
     objective.to(dtype)  # what is not trained
     own = out / "checkpoint.safetensors"
     source = own if own.exists() else resume
     step = load_checkpoint(source, optimizer) if source else 0
+    saved = step if own.exists() else None
     last = min(stop_after or recipe.schedule.steps, recipe.schedule.steps)
     # A finished run has no use for batches, and remembered ones cost minutes.
     batches = _batches(model, tokenizer, manifest_path, clips, recipe, accelerator, step) if step < last else ()
@@ -218,13 +222,22 @@ def train(
                 log.write(step, **values, lr=recipe.schedule.lr(step), norm=norm, clips=seen)
             if interruption.asked():
                 break
-            if step % recipe.save_every == 0 and accelerator.is_main_process:
-                save_checkpoint(out, step, optimizer)
+            if step % recipe.save_every == 0:
+                saved = _save(out, step, optimizer, accelerator)
+        if step != saved:
+            _save(out, step, optimizer, accelerator)
     log.close()
-    if accelerator.is_main_process:
-        save_checkpoint(out, step, optimizer)
     accelerator.wait_for_everyone()
     accelerator.end_training()
+    optimizer.release()
+    for p, value in frozen.items():
+        p.data = value.to(accelerator.device)
+    return step
+
+
+def _save(out: Path, step: int, optimizer: FlatAdamW, accelerator: Accelerator) -> int:
+    if accelerator.is_main_process:
+        save_checkpoint(out, step, optimizer)
     return step
 
 
@@ -277,7 +290,9 @@ def _batches(
         multilingual=bool(getattr(model.whisper.generation_config, "is_multilingual", False)),
         with_target=bool(recipe.mel),
     )
-    loader = DataLoader(dataset, batch_size=None, sampler=sampler, num_workers=recipe.workers)
+    loader = DataLoader(
+        dataset, batch_size=None, sampler=sampler, num_workers=recipe.workers, worker_init_fn=spare_worker
+    )
     if not recipe.decoder_clips:
         return loader
     dtype = getattr(torch, recipe.dtype)
