@@ -130,7 +130,9 @@ def test_an_update_of_many_batches_needs_not_that_few_open_files(slm: TextProSLM
     few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 50, most))
     try:
-        updates = list(batches.loader(0, 3, workers=1))
+        loader = batches.loader(0, 3, workers=1)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == most  # with less the worker would wait for ever
+        updates = list(loader)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (few, most))
     assert [len(update) for update in updates] == [20, 20, 20]
