@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from openai import OpenAI
 
-from services.cli.demo import EXAMPLES, TONES, Tone
+from services.cli.demo import EXAMPLES, TONES, Question
 from tests.integration.conftest import Stack, wav
 from textpro.audio import decode
 from textpro.data.sentences import normalise
@@ -64,11 +64,11 @@ def test_a_spoken_question_is_answered_whole_and_streamed_alike(client: OpenAI) 
     assert whole.usage.total_tokens > 0
 
 
-@pytest.mark.parametrize("tone", TONES, ids=lambda tone: tone.label)
-def test_the_tone_is_heard_as_in_a_turn(client: OpenAI, stack: Stack, tone: Tone) -> None:
-    audio = (EXAMPLES / tone.file).read_bytes()
+@pytest.mark.parametrize("question", TONES, ids=lambda question: question.file)
+def test_the_tone_is_heard_as_in_a_turn(client: OpenAI, stack: Stack, question: Question) -> None:
+    audio = (EXAMPLES / question.file).read_bytes()
     turn = stack.client.post("/v1/chat", content=audio, params={"max_tokens": 24, "temperature": 0}).json()
-    assert ask(client, spoken(tone.file)).choices[0].message.content == turn["reply"]
+    assert ask(client, spoken(question.file)).choices[0].message.content == turn["reply"]
 
 
 def test_a_conversation_of_recordings_is_one_of_turns(client: OpenAI, stack: Stack) -> None:

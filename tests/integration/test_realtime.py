@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from openai import AsyncOpenAI
 
-from services.cli.demo import EXAMPLES, TONES, Tone, tone_complaints
+from services.cli.demo import EXAMPLES, TONES, Question, complaints
 from services.gateway.formats import HEARD, Converter, Format
 from tests.integration.conftest import Stack
 from textpro.audio import decode
@@ -80,13 +80,13 @@ async def test_a_stock_client_says_itself_when_it_has_spoken(stack: Stack) -> No
     assert "Paris" in seen[-1].response.output[0].content[0].text
 
 
-@pytest.mark.parametrize("tone", TONES, ids=lambda tone: tone.label)
-async def test_the_tone_is_heard_in_a_live_turn_too(stack: Stack, tone: Tone) -> None:
+@pytest.mark.parametrize("question", TONES, ids=lambda question: question.file)
+async def test_the_tone_is_heard_in_a_live_turn_too(stack: Stack, question: Question) -> None:
     client = AsyncOpenAI(api_key="none", base_url=f"{stack.client.base_url}/v1", max_retries=0)
     async with client.realtime.connect(model="textpro") as connection:
         await connection.session.update(session={"type": "realtime", "temperature": 0})
-        await send(connection, recording(tone.file))
+        await send(connection, recording(question.file))
         seen = await turn(connection)
     (transcript,) = [event.transcript for event in seen if event.type.endswith("transcription.completed")]
     said = {"transcript": transcript, "reply": seen[-1].response.output[0].content[0].text}
-    assert tone_complaints(tone, said) == []
+    assert complaints(question, said) == []
