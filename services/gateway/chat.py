@@ -202,7 +202,8 @@ async def _open_reply(
     """To as much of the history as fits by estimate; less when the LLM finds it still too long."""
     sampling, instructions = exchange.question.sampling, session.instructions
     context_tokens = (await parts.llm.profile()).context_tokens
-    turns = understood(session.turns, speech.encoder if exchange.question.prosody == "on" else None)
+    encoder = speech.encoder if exchange.question.prosody == "on" else None
+    turns = [replace(turn, prosody=understood(turn.prosody, encoder)) for turn in session.turns]
     if context_tokens is not None:
         turns = fitting(turns, budget(context_tokens, instructions, speech, sampling.max_tokens))
     messages = prompt(instructions, turns, speech)

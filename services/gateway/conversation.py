@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self
 
 from services.contracts.errors import BadRequest, NotFound
-from services.gateway.history import Message, user_message
+from services.gateway.history import Message, understood, user_message
 from services.gateway.session import Prosody
 
 Kind = Literal["system", "user", "assistant", "function_call", "function_call_output"]
@@ -150,11 +150,8 @@ class Conversation:
         alone. Vectors of another encoder than the newest one's are left out."""
         system: list[Message] = [{"role": "system", "content": instructions}] if instructions else []
         encoder = None if toneless else self.encoder
-        known = [
-            item if item.prosody is None or item.prosody.encoder == encoder else replace(item, prosody=None)
-            for item in self.items
-        ]
-        return [*system, *_merged(known)]
+        items = [replace(item, prosody=understood(item.prosody, encoder)) for item in self.items]
+        return [*system, *_merged(items)]
 
     def _place(self, item_id: str) -> int:
         for place, item in enumerate(self.items):

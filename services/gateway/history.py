@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from services.gateway.encoder_client import Speech
@@ -33,12 +32,9 @@ def prompt(instructions: str, turns: list[Turn], speech: Speech) -> list[Message
     return [*messages, user_message(speech.text, speech.prosody)]
 
 
-def understood(turns: list[Turn], encoder: str | None) -> list[Turn]:
-    """The turns with the vectors of one encoder, None: without any. The words stay."""
-    return [
-        turn if turn.prosody is None or turn.prosody.encoder == encoder else replace(turn, prosody=None)
-        for turn in turns
-    ]
+def understood(prosody: Prosody | None, encoder: str | None) -> Prosody | None:
+    """A vector if that encoder gave it: another one's means other things. encoder: None for no vector at all."""
+    return prosody if prosody is not None and prosody.encoder == encoder else None
 
 
 def fitting(turns: list[Turn], budget_tokens: int) -> list[Turn]:
