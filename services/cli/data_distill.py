@@ -72,15 +72,14 @@ def report(out: Path, dropped: "Counter[str]") -> None:
 def _texts(args: argparse.Namespace) -> "list[UserText]":
     from textpro.data.corpora import user_text
     from textpro.data.corpora.user_text import UserText
-    from textpro.data.sentences import compose_split
+    from textpro.data.sentences import compose_split, read_lines
 
     if args.text is None:
         lines = compose_split(args.sentences, "train", args.seed, natural=True)
     elif args.text.suffix == ".jsonl":
         return list(user_text.read(args.text))[: args.limit]
     else:
-        # By newlines alone, as JSON Lines are: a text may hold U+2028.
-        lines = [line.strip() for line in args.text.read_text(encoding="utf-8").split("\n") if line.strip()]
+        lines = read_lines(args.text)
     return [UserText(f"{number:06d}", line) for number, line in enumerate(lines[: args.limit])]
 
 

@@ -45,11 +45,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the corpus, or the rest of one that was interrupted."""
-    from textpro.data.sentences import compose_split
+    from textpro.data.sentences import compose_split, read_lines
     from textpro.data.synthesis import synthesize
 
     if args.sentences is not None:
-        sentences = [line.strip() for line in args.sentences.read_text().splitlines() if line.strip()]
+        sentences = read_lines(args.sentences)
     else:
         sentences = compose_split(args.distinct or args.clips, args.split, args.seed)
     cast = casting.load(args, args.styles)

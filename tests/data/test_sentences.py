@@ -1,6 +1,7 @@
 """The sentence composer: what it may say, and that it says the same everywhere."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -10,11 +11,13 @@ from textpro.data.sentences import (
     compose_split,
     material,
     normalise,
+    read_lines,
     split_of,
     with_article,
     words,
 )
 from textpro.data.spoken import GENERATED, LARGEST_NUMBER, cardinal, ordinal, year
+from textpro.errors import SynthesisError
 
 SENTENCES = 20_000
 HELD_OUT = 300
@@ -126,3 +129,16 @@ def test_numbers_are_spelled_as_they_are_said() -> None:
 def test_a_number_that_cannot_be_spelled_is_refused() -> None:
     with pytest.raises(ValueError, match="can't be spelled"):
         cardinal(-1)
+
+
+@pytest.mark.parametrize(("content", "why"), [(b"caf\xe9\n", "no text in UTF-8"), (b" \n\n", "has no sentences")])
+def test_a_file_without_readable_sentences_is_refused_by_its_name(content: bytes, why: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.txt"
+    file.write_bytes(content)
+    with pytest.raises(SynthesisError, match=rf"mine\.txt.*{why}"):
+        read_lines(file)
+
+
+def test_sentences_of_a_file_are_told_apart_by_newlines_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("One\u2028and two. \n\nThree.\n", encoding="utf-8")
+    assert read_lines(tmp_path / "mine.txt") == ["One\u2028and two.", "Three."]

@@ -11,6 +11,7 @@ from random import Random
 from typing import Literal
 
 from textpro.data.spoken import GENERATED, number_words
+from textpro.errors import SynthesisError
 
 Split = Literal["train", "dev", "test"]
 
@@ -258,3 +259,17 @@ class _Composer:
             text = self._rng.choice(self._pool) if from_written else self._filled_frame()
             if self._belongs(text):
                 return text
+
+
+def read_lines(path: Path) -> list[str]:
+    """A file's sentences, one a line, told apart by newlines alone: a text may hold U+2028.
+
+    Raises SynthesisError for a file that is not UTF-8 or has none, OSError for one that is not there.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SynthesisError(f"{path} is no text in UTF-8: {error}") from error
+    if lines := [line.strip() for line in text.split("\n") if line.strip()]:
+        return lines
+    raise SynthesisError(f"{path} has no sentences; write one a line")
