@@ -32,6 +32,7 @@ def test_audio_is_found_next_to_the_manifest_from_any_working_directory(tmp_path
     ("line", "complaint"),
     [
         ("{oops", "not JSON"),
+        ('{"id": "\udcff"}', "not UTF-8"),
         ("[]", "expected a JSON object, found list"),
         ('{"id": "a", "audio": "a.wav", "duration_s": 1}', '"text" must be a string, found nothing'),
         ('{"id": "a", "audio": 7, "text": "", "duration_s": 1}', '"audio" must be a string, found 7'),
@@ -44,7 +45,7 @@ def test_audio_is_found_next_to_the_manifest_from_any_working_directory(tmp_path
 def test_a_bad_line_is_refused_with_its_file_and_line(tmp_path: Path, line: str, complaint: str) -> None:
     path = tmp_path / "manifest.jsonl"
     write(path, CLIPS[:1])
-    with path.open("a", encoding="utf-8") as file:
+    with path.open("a", encoding="utf-8", errors="surrogateescape") as file:
         file.write(f"\n{line}\n")
     with pytest.raises(ManifestError) as caught:
         read(path)

@@ -40,6 +40,12 @@ def test_a_line_that_is_no_turn_is_refused_with_its_file_and_line(
         turns.read(tmp_path)
 
 
+def test_turns_that_are_not_utf_8_are_refused_with_their_place(tmp_path: Path) -> None:
+    (tmp_path / turns.TURNS_FILE).write_bytes(b'\n{"id": "caf\xe9"}\n')
+    with pytest.raises(TurnsError, match=r"turns\.jsonl:2: no turn: 'utf-8' codec"):
+        turns.read(tmp_path)
+
+
 def test_only_the_lines_of_whole_shards_are_kept(tmp_path: Path) -> None:
     writer = TurnsWriter(tmp_path)
     for shard in range(3):

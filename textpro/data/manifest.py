@@ -32,7 +32,7 @@ def read(path: Path | str) -> list[Clip]:
 
     Raises `ManifestError` for a line that is not a clip and `OSError` when the file cannot be opened.
     """
-    with Path(path).open(encoding="utf-8") as lines:
+    with Path(path).open("rb") as lines:
         return [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
 
 
@@ -68,11 +68,13 @@ def _line(clip: Clip) -> str:
     return json.dumps(asdict(clip), ensure_ascii=False) + "\n"
 
 
-def _parse(line: str, place: str) -> Clip:
+def _parse(line: bytes, place: str) -> Clip:
     try:
         entry = json.loads(line)
     except json.JSONDecodeError as error:
         raise ManifestError(f"{place}: not JSON ({error.msg} at column {error.colno})") from error
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{place}: not UTF-8: {error}") from error
     if not isinstance(entry, dict):
         raise ManifestError(f"{place}: expected a JSON object, found {type(entry).__name__}")
     for key in ("id", "audio", "text"):

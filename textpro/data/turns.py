@@ -49,7 +49,7 @@ class Turn:
 def read(folder: Path) -> list[Turn]:
     """All turns of a folder. Raises TurnsError for a line that is no turn, OSError when there is no such file."""
     path = folder / TURNS_FILE
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         return [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
 
 
@@ -115,7 +115,7 @@ def _shard_name(shard: int) -> str:
     return f"prosody-{shard:05d}.safetensors"
 
 
-def _parse(line: str | bytes, where: str) -> Turn:
+def _parse(line: bytes, where: str) -> Turn:
     try:
         entry = json.loads(line)
         options = entry.get("options", [])

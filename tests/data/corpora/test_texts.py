@@ -85,6 +85,13 @@ def test_texts_read_back_as_they_were_written(tmp_path) -> None:
     assert list(user_text.read(path)) == texts
 
 
+def test_texts_that_are_not_utf_8_are_refused_with_their_place(tmp_path) -> None:
+    path = tmp_path / "texts.jsonl"
+    path.write_bytes(b'\n{"id": "a", "text": "caf\xe9"}\n')
+    with pytest.raises(UserTextError, match=r"texts\.jsonl:2: no text of a user: 'utf-8' codec"):
+        list(user_text.read(path))
+
+
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [

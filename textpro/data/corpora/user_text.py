@@ -33,7 +33,7 @@ def multiple_choice(id: str, question: str, options: Iterable[str], answer: str 
 
 def read(path: Path) -> Iterator[UserText]:
     """The texts of a file, one at a time. Raises UserTextError for a line that is none, OSError without the file."""
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
@@ -47,12 +47,12 @@ def append(path: Path, texts: Iterable[UserText]) -> None:
         file.write("".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries))
 
 
-def _parse(line: str, place: str) -> UserText:
+def _parse(line: bytes, place: str) -> UserText:
     try:
         entry = json.loads(line)
         options = entry.get("options", [])
         text = UserText(**entry | {"options": tuple(options)})
-    except (json.JSONDecodeError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise UserTextError(f"{place}: no text of a user: {error}") from error
     for key, value in vars(text).items():
         if key != "options" and not isinstance(value, str):
