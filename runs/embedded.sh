@@ -67,4 +67,4 @@ echo "== the same weights, prosody read in the encoder's middle; and what a smal
 [[ -d $OUT/ear ]] || "$TEXTPRO" bundle export "$OUT/bundle" --tap encoder.3 --out "$OUT/ear"
 EAR="$OUT/ear" PAPER="$OUT/mel_5/bundle" NO_MEL="$OUT/mel_0/bundle" OUT="$OUT" RESULTS="$RESULTS" \
   TEXTPRO="$TEXTPRO" runs/miniature.sh
-echo "what ships is in $OUT/slm/global-1/joint/bundle: seed 1 tells most of the voice"
+echo "what ships is in $OUT/slm/global-1/joint/bundle: seed 1"

@@ -11,7 +11,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from services.contracts.errors import NotFound, TakenOver
+from services.contracts.errors import NotFound, TakenOver, Unavailable
 from services.gateway.conversation import Item
 from services.gateway.outbox import Numbered
 from services.gateway.redis_client import PREFIX, answering
@@ -22,7 +22,9 @@ TEXT, SOUND = b"t", b"s"  # of a message in the stream
 # KEYS: hash, stream. ARGV: epoch, time to live in ms, most messages kept, number of messages, then each message's
 # number and content, then the hash's fields and values.
 _APPEND = """
-if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return 0 end
+local epoch = redis.call('HGET', KEYS[1], 'epoch')
+if not epoch then return -1 end
+if epoch ~= ARGV[1] then return 0 end
 local at = 5
 for _ = 1, tonumber(ARGV[4]) do
   redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], ARGV[at] .. '-0', 'm', ARGV[at + 1])
@@ -73,7 +75,7 @@ class Entry:
     _written: dict[str, Item] = field(default_factory=dict)
 
     async def append(self, messages: list[Numbered], state: State) -> None:
-        """Raises TakenOver; Unavailable when Redis does not answer."""
+        """Raises TakenOver; Unavailable when Redis does not answer, or has forgotten the call."""
         items = {item.id: item for item in state.items}
         changed = {ITEM + name: item.to_json() for name, item in items.items() if self._written.get(name) is not item}
         gone = {ITEM + name: "" for name in self._written.keys() - items.keys()}
@@ -126,6 +128,8 @@ class RedisJournal:
         arguments = [epoch, round(1000 * self.ttl_s), self._max_messages, len(messages), *said, *changed]
         with answering():
             ours = await self._append(keys=_keys(token), args=arguments)
+        if ours < 0:  # it was full, or began anew
+            raise Unavailable("Redis has forgotten this call")
         if not ours:
             raise TakenOver("another connection goes on with this call")
 

@@ -24,6 +24,8 @@ from services.gateway.spoken_answer import SpokenAnswer
 from services.gateway.timeline import Timeline
 from textpro.errors import SynthesisError, TextProError
 
+WAITED = ("first_token", "first_audio")  # for: an answer's other times are as long as it is
+
 
 @dataclass
 class _Answer:
@@ -209,8 +211,8 @@ class Answers:
         metrics, usage = self._scene.parts.metrics, response.usage
         metrics.turn(ends[response.status or "failed"])
         metrics.llm_tokens(prompt=usage.prompt_tokens, completion=usage.completion_tokens)
-        if "first_audio" in response.timing_ms:
-            metrics.stage("first_audio", response.timing_ms["first_audio"] / 1000)
+        if response.status == "completed":
+            metrics.stages({name: ms for name, ms in response.timing_ms.items() if name in WAITED})
 
     # ------------------------------------------------------------------------------------------------- what takes time
     async def _run(self, number: int, asked: list[Message], drawn: Sampling) -> None:

@@ -102,6 +102,8 @@ class Utterances:
             case do.Said(utterance, take, text):
                 speech = self._heard.pop(take)
                 scene.parts.metrics.audio(speech.audio_seconds)
+                if speech.no_speech is not None:
+                    scene.parts.metrics.no_speech(speech.no_speech)
                 self._understood(utterance, text=text, prosody=speech.prosody)
             case do.Lost(utterance, error):
                 scene.emit(tell.NotTranscribed(self._items[utterance], error))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -129,6 +130,18 @@ async def test_a_gateway_that_lost_a_call_has_no_more_say_in_it(spoken: Callable
 async def test_without_redis_a_call_goes_on_here_alone(spoken: Callable[..., Any], own_redis: OwnRedis) -> None:
     async with spoken(own_redis.url) as house, called(house.url) as caller:
         own_redis.stop()
+        await caller.speak(960)
+        await caller.silence(1000)
+        await caller.until("response.done")
+        await caller.hang_up()
+        await caller.come_back(house.url)
+    assert len(caller.texts()) == 1
+
+
+async def test_a_call_that_redis_forgets_goes_on_here_alone(spoken: Callable[..., Any], own_redis: OwnRedis) -> None:
+    async with spoken(own_redis.url) as house, called(house.url) as caller:
+        async with Redis.from_url(own_redis.url) as redis:
+            await redis.flushall()
         await caller.speak(960)
         await caller.silence(1000)
         await caller.until("response.done")

@@ -89,7 +89,8 @@ async def test_a_plain_client_hears_the_answer_between_its_first_words_and_its_e
         await typed(line, "One. Two")
         seen = await until(line, "done")
         assert await metric(house, "textpro_spoken_seconds_total") == pytest.approx(sound_ms(seen) / 1000)
-        assert await metric(house, 'textpro_stage_seconds_count{service="gateway",stage="first_audio"}') == 1
+        for moment in ("first_token", "first_audio"):
+            assert await metric(house, f'textpro_stage_seconds_count{{service="gateway",stage="{moment}"}}') == 1
     assert [request["input"] for request in server.requests] == ["You said: One.", "Two."]
     assert sound_ms(seen) == pytest.approx(len("You said: One.Two.") * MS_PER_LETTER, abs=1)
     order = kinds(seen)

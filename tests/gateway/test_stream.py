@@ -252,6 +252,8 @@ async def test_what_a_client_commits_is_answered_and_silence_is_not(spoken: Call
         await send(line, "commit")
         seen = await until(line, "done")
         assert len(house.llm.requests) == 1
+        metrics = (await house.http.get("/metrics")).text
+        assert 'textpro_no_speech_total{reason="silence",service="gateway"} 1.0' in metrics
     assert kinds(seen) == ["transcript", "delta", "delta", "done"]
 
 

@@ -50,12 +50,19 @@ export class App {
     this.#become(conversation.told(this.#state, event, new Date().toISOString()));
     if (['session.created', 'session.resumed'].includes(event.type)) this.#configure();
     voice.hear(event);
+    this.onVoice();
     if (isInterruption(event)) this.#silence();
     const refused = messages.hear(event);
     if (refused !== null) this.#become(conversation.refused(this.#state, refused, event.error.message));
     else if (event.type === 'error' && !HARMLESS.includes(event.error.code)) this.#tell(event.error.message);
     if (event.type === COMMITTED || event.error?.code === NOTHING_SAID) this.#isUncommitted = false;
     if (event.type === 'session.resumed' && this.#isUncommitted) this.#askForAnswer(connection);
+  }
+
+  /** The voice has begun or ended, perhaps. */
+  onVoice() {
+    const { isSpeaking } = this.#parts.voice;
+    if (isSpeaking !== this.#state.speaking) this.#become(conversation.speaking(this.#state, isSpeaking));
   }
 
   // -------------------------------------------------------------------------------------------------- the microphone
@@ -185,6 +192,7 @@ export class App {
 
   setVoice(isOn) {
     this.#parts.voice.turn(isOn);
+    this.onVoice();
     this.#parts.connection.send(requests.speak(isOn));
   }
 
@@ -206,7 +214,7 @@ export class App {
   }
 
   async #listen(wanted) {
-    const isListening = wanted && (await this.#open());
+    const isListening = wanted && (await this.#open()) && this.#isHandsFree; // or holding was chosen meanwhile
     if (!isListening) {
       this.#parts.microphone.close();
       this.#parts.connection.send(requests.clear());
@@ -232,6 +240,7 @@ export class App {
 
   #silence() {
     const cut = this.#parts.voice.interrupt();
+    this.onVoice();
     if (cut === null) return;
     if (cut.heardMs !== null) this.#parts.connection.send(requests.truncate(cut.itemId, cut.heardMs));
     this.#become(conversation.cutOff(this.#state, cut.itemId));

@@ -11,6 +11,7 @@ const KEPT_S = 30; // of sent audio
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
 const MAX_UNSENT_BYTES = 4 * 2 ** 20; // more behind a slow network: it is taken for lost
+const PATIENCE = 3; // refusals of a call that may be alive: a full gateway's, or a balancer's
 const TOO_SLOW = 4000; // a close code of ours; a usual one would be a goodbye
 const OPEN = 1; // WebSocket.OPEN, also where there is no WebSocket
 const IDLE = 'TEXTPRO_LIVE_IDLE_S'; // in the reason of a close because nothing was said
@@ -24,6 +25,7 @@ export class Connection {
   #token = null;
   #lastSeq = 0;
   #failures = 0;
+  #refusals = 0; // one after the other
   #isLive = false;
   #timer = null;
   #audio = new SentAudio(KEPT_S * BYTES_PER_SECOND);
@@ -100,7 +102,7 @@ export class Connection {
     this.#lastSeq = event.server_event_seq ?? this.#lastSeq;
     if (isNew || event.type === 'session.resumed') {
       this.#isLive = true;
-      this.#failures = 0;
+      this.#failures = this.#refusals = 0;
       this.#onState('open');
     }
     if (event.type === 'session.resumed') {
@@ -117,7 +119,9 @@ export class Connection {
     const waitMs = this.#outside.jitter() * Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** this.#failures);
     this.#failures += 1;
     this.#onState('reconnecting');
-    const isForgotten = wasRefused && (await this.#outside.isAlive()); // it answers, but not this call
+    this.#refusals = wasRefused ? this.#refusals + 1 : 0;
+    // A gateway that answers, but never this call, has forgotten it.
+    const isForgotten = this.#refusals >= PATIENCE && (await this.#outside.isAlive());
     if (this.#socket !== null) return; // somebody was faster
     if (isForgotten) this.#token = null;
     this.#timer = this.#outside.later(() => this.wake(), isForgotten ? 0 : waitMs);

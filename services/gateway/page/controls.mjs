@@ -43,7 +43,7 @@ export class Controls {
     setText(page.activity, WORDS[doing]);
     page.talk.setAttribute('aria-pressed', String(this.#isHandsFree ? state.listening : state.talking));
     page.talk.setAttribute('aria-disabled', String(['connecting', 'reconnecting'].includes(doing)));
-    page.stop.hidden = streaming(state) === undefined;
+    page.stop.hidden = streaming(state) === undefined && !state.speaking;
     page.welcome.hidden = state.entries.length > 0;
     page['save-text'].disabled = page['save-json'].disabled = state.entries.length === 0;
   }

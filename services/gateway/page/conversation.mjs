@@ -10,7 +10,7 @@
  */
 
 export function empty() {
-  const nobody = { listening: false, talking: false, hearing: null, eager: null };
+  const nobody = { listening: false, talking: false, speaking: false, hearing: null, eager: null };
   return { connection: 'connecting', session: 0, entries: [], ...nobody };
 }
 
@@ -42,6 +42,11 @@ export function refused(state, id, message) {
 /** listening: the microphone is open all the time. talking: the user holds the button. */
 export function microphone(state, { listening = state.listening, talking = state.talking }) {
   return { ...state, listening, talking };
+}
+
+/** isSpeaking: an answer is read aloud, whose words may all have come. */
+export function speaking(state, isSpeaking) {
+  return { ...state, speaking: isSpeaking };
 }
 
 /** The user cut off the reading of an answer whose words had all come. */

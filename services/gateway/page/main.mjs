@@ -56,7 +56,8 @@ const microphone = new Microphone(context, {
   onLost: () => app.onMicrophoneLost(),
 });
 const utter = (text) => new SpeechSynthesisUtterance(text);
-const reader = 'speechSynthesis' in window ? new Reader(speechSynthesis, utter) : null;
+const onVoice = () => app.onVoice();
+const reader = 'speechSynthesis' in window ? new Reader(speechSynthesis, utter, onVoice) : null;
 const socket = at('v1/realtime');
 socket.protocol = socket.protocol.replace('http', 'ws');
 const connection = new Connection(socket, {
@@ -69,7 +70,7 @@ app.use({
   connection,
   microphone,
   messages: new Messages((event) => connection.send(event)),
-  voice: new Voice(new Speaker(context), reader),
+  voice: new Voice(new Speaker(context, onVoice), reader),
   maxSeconds: () => longest(config),
 });
 

@@ -5,14 +5,16 @@ const SENTENCE = /^[\s\S]*?[.!?…]["'”’)\]]*\s+/;
 export class Reader {
   #synthesis;
   #utter;
+  #onEnd;
   #rest = '';
   #unread = new Set(); // sentences that are not read to their end
   #itemId = null;
 
-  /** synthesis: the browser's speechSynthesis. utter(text): a new SpeechSynthesisUtterance. */
-  constructor(synthesis, utter) {
+  /** synthesis: the browser's speechSynthesis. utter(text): a new SpeechSynthesisUtterance. onEnd(): one was read. */
+  constructor(synthesis, utter, onEnd) {
     this.#synthesis = synthesis;
     this.#utter = utter;
+    this.#onEnd = onEnd;
   }
 
   get isReading() {
@@ -50,7 +52,10 @@ export class Reader {
   #read(text) {
     if (!text.trim()) return;
     const utterance = this.#utter(text.trim());
-    utterance.onend = utterance.onerror = () => this.#unread.delete(utterance);
+    utterance.onend = utterance.onerror = () => {
+      this.#unread.delete(utterance);
+      this.#onEnd();
+    };
     this.#unread.add(utterance);
     this.#synthesis.speak(utterance);
   }

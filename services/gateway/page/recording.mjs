@@ -4,7 +4,7 @@ import { BYTES_PER_SECOND, RATE, toPcm16 } from './pcm.mjs';
 
 const LARGEST_FILE = 200 * 2 ** 20; // bytes; decoding wants a multiple of it
 const JSON_BYTES = 1024; // of a message, beside the sound
-const USUAL = { max_seconds: 60, max_message_bytes: 2 ** 20 };
+const USUAL = { max_seconds: 60, max_message_bytes: 4 * 2 ** 20 };
 
 /** How long a recording the gateway takes, in seconds: it has a limit of time and one of a message's length, and sound
  * is a third longer in base64. config: the gateway's /v1/config, or null. */

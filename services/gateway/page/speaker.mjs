@@ -6,11 +6,13 @@ const LEAD_S = 0.06; // before the first sound, so that the second is there in t
 
 export class Speaker {
   #context;
+  #onEnd;
   #parts = []; // {itemId, node, start, seconds} of the answers that are playing, in their order
 
-  /** context(): the page's AudioContext. */
-  constructor(context) {
+  /** context(): the page's AudioContext. onEnd(): a part has been played; it may have been the last. */
+  constructor(context, onEnd) {
     this.#context = context;
+    this.#onEnd = onEnd;
   }
 
   get isPlaying() {
@@ -32,6 +34,7 @@ export class Speaker {
     this.#parts = this.#parts.filter((part) => part.itemId === itemId || part.start + part.seconds > now);
     const last = this.#parts.at(-1);
     const start = Math.max(now + LEAD_S, last ? last.start + last.seconds : 0);
+    node.onended = this.#onEnd;
     node.start(start);
     this.#parts.push({ itemId, node, start, seconds: buffer.duration });
   }

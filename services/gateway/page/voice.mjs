@@ -20,6 +20,10 @@ export class Voice {
     return this.#isOn;
   }
 
+  get isSpeaking() {
+    return this.#speaker.isPlaying || (this.#reader?.isReading ?? false);
+  }
+
   turn(isOn) {
     this.#isOn = isOn;
     if (!isOn) this.interrupt();

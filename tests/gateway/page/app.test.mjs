@@ -18,14 +18,17 @@ function page() {
     sendAudio: (bytes) => here.sent.push({ type: 'audio', bytes }),
     wake() {},
   };
-  const microphone = { isOpen: true, open: async () => {}, flush: async () => {}, close() {} };
+  const microphone = { isOpen: true, open: async () => {}, flush: async () => {} };
+  microphone.close = () => (microphone.isOpen = false);
+  here.sentences = [];
   const synthesis = { speak: ({ text }) => here.spoken.push(text), cancel: () => here.spoken.push(null) };
+  const utter = (text) => here.sentences[here.sentences.push({ text }) - 1];
   here.player = { cut: null, play() {}, interrupt: () => here.player.cut };
   const app = new App({ show() {}, tell: (message) => here.notices.push(message) });
   const messages = new Messages(connection.send);
-  const voice = new Voice(here.player, new Reader(synthesis, (text) => ({ text })));
+  const voice = new Voice(here.player, new Reader(synthesis, utter, () => app.onVoice()));
   app.use({ connection, messages, microphone, voice, maxSeconds: () => 60 });
-  here.app = app;
+  Object.assign(here, { app, microphone });
   here.tell = (...events) => events.forEach((event) => app.onEvent(event));
   here.types = () => here.sent.splice(0).map((event) => event.type);
   here.tell({ type: 'session.created', session: {} });
@@ -135,6 +138,15 @@ test('whoever waits for the microphone and lets go is told to hold the button ag
   assert.ok(here.types().includes('input_audio_buffer.commit'));
 });
 
+test('whoever goes back to holding while the microphone is asked for is not listened to', async () => {
+  const here = page();
+  const choosing = here.app.setHandsFree(true);
+  await here.app.setHandsFree(false);
+  await choosing;
+  assert.equal(here.app.state.listening, false);
+  assert.equal(here.microphone.isOpen, false);
+});
+
 test('a commit of nothing is not made again', async () => {
   const here = page();
   await heldFor(here, 0.5);
@@ -210,6 +222,16 @@ test('the browser reads an answer sentence by sentence where the server sends no
   assert.deepEqual(here.spoken, ['Good day.', 'It is']);
   here.tell({ type: 'input_audio_buffer.speech_started', item_id: 'b' });
   assert.equal(here.spoken.at(-1), null);
+});
+
+test('an answer can be stopped until its last sentence is read', () => {
+  const here = page();
+  here.app.setVoice(true);
+  const done = { type: 'response.output_text.done', response_id: 'r', item_id: 'i', text: '' };
+  here.tell(...spoken('a', 'Hello'), begin('r'), grow('r', 'i', 'Good day.'), done, end('r'));
+  assert.equal(here.app.state.speaking, true);
+  here.sentences.at(-1).onend();
+  assert.equal(here.app.state.speaking, false);
 });
 
 test('speech over the server’s sound stops it, and the server is told what was heard', () => {

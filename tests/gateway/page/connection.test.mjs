@@ -37,6 +37,17 @@ function tell(socket, event) {
   socket.onmessage({ data: JSON.stringify(event) });
 }
 
+/** The connection goes, and coming back fails so many times. */
+async function refused(here, times) {
+  hangUp(here.sockets.at(-1));
+  await settled();
+  for (let i = 0; i < times; i += 1) {
+    here.timers.at(-1).act();
+    hangUp(here.sockets.at(-1));
+    await settled();
+  }
+}
+
 function hangUp(socket, { code = 1006, reason = '' } = {}) {
   socket.code = code;
   socket.readyState = 3;
@@ -96,21 +107,25 @@ test('a gateway that is away is tried again and again, in the same session', asy
   assert.ok(here.sockets.at(-1).url.searchParams.has('resume_token'));
 });
 
-test('a gateway that answers, but not this call, gets a fresh one, and none of the old audio', async () => {
+test('a gateway that answers, but never this call, gets a fresh one, and none of the old audio', async () => {
   const here = line({ isAlive: true });
   tell(here.sockets[0], created('t'));
   here.connection.sendAudio(Uint8Array.of(1, 2));
-  hangUp(here.sockets[0]);
-  await settled();
-  here.timers[0].act();
-  hangUp(here.sockets[1]);
-  await settled();
-  assert.equal(here.timers[1].ms, 0);
-  here.timers[1].act();
-  assert.equal(here.sockets[2].url.search, '');
-  tell(here.sockets[2], created('u'));
-  assert.equal(here.sockets[2].sent.length, 0);
+  await refused(here, 3);
+  assert.deepEqual(here.timers.map(({ ms }) => ms), [500, 1000, 2000, 0]);
+  here.timers.at(-1).act();
+  assert.equal(here.sockets.at(-1).url.search, '');
+  tell(here.sockets.at(-1), created('u'));
+  assert.equal(here.sockets.at(-1).sent.length, 0);
   assert.equal(here.states.at(-1), 'open');
+});
+
+test('a call that a full gateway refuses for a while is not forgotten', async () => {
+  const here = line({ isAlive: true });
+  tell(here.sockets[0], created('t'));
+  await refused(here, 2);
+  here.timers.at(-1).act();
+  assert.equal(here.sockets.at(-1).url.searchParams.get('resume_token'), 't');
 });
 
 test('where nothing was said for long it rests until somebody wakes it', async () => {
