@@ -109,7 +109,7 @@ def create_app(
 
 
 def _llm(settings: GatewaySettings) -> Llm:
-    return HttpLlm(settings.llm_url, settings.model, max_connections=settings.max_turns + SPARE_CONNECTIONS)
+    return HttpLlm(settings.llm_url, settings.model, max_connections=_most_at_once(settings))
 
 
 @asynccontextmanager
@@ -118,9 +118,13 @@ async def _redis(settings: GatewaySettings) -> AsyncIterator[Redis | None]:
     if settings.redis_url is None:
         yield None
         return
-    connections = settings.max_turns + settings.max_live + SPARE_CONNECTIONS
-    async with connect(settings.redis_url.get_secret_value(), max_connections=connections) as redis:
+    async with connect(settings.redis_url.get_secret_value(), max_connections=_most_at_once(settings)) as redis:
         yield redis
+
+
+def _most_at_once(settings: GatewaySettings) -> int:
+    """Connections to one service: for every turn, every live conversation and the probes."""
+    return settings.max_turns + settings.max_live + SPARE_CONNECTIONS
 
 
 def _journal(redis: Redis | None, settings: GatewaySettings) -> RedisJournal | None:

@@ -118,7 +118,8 @@ class Call:
                 finally:
                     self.peer.close()
         except TimeoutError:
-            self.end(DeadlineExceeded(f"a call lasts {self._settings.live_max_s:g} s at most (TEXTPRO_LIVE_MAX_S)"))
+            message = f"a call lasts {self._settings.live_max_s:g} s at most (TEXTPRO_LIVE_MAX_S)"
+            self.end(DeadlineExceeded(message, code="live_too_long"))
         except BaseExceptionGroup as group:  # the first to fail has ended the others
             self.end(group.exceptions[0])
         finally:

@@ -243,7 +243,8 @@ class Answers:
         deadline = Deadline.after(parts.settings.turn_timeout_s)
         async with AsyncExitStack() as held:
             held.enter_context(parts.pressure.generating())
-            reply = await reply_that_fits(held, parts.llm, asked, drawn, deadline)
+            with parts.pressure.noticed():
+                reply = await reply_that_fits(held, parts.llm, asked, drawn, deadline)
             response.prosody = reply.prosody
             async for piece in reply.pieces:
                 answer.timeline.come(self._scene.now_s())

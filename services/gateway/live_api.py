@@ -33,7 +33,7 @@ def live_router(seats: Seats, readiness: Readiness) -> APIRouter:
     @router.websocket("/v1/realtime")
     async def realtime(websocket: WebSocket) -> None:
         parts, vad = websocket.app.state.parts, websocket.app.state.vad
-        turns = TurnSettings(partial_ms=parts.settings.partial_ms)
+        turns = TurnSettings.of(parts.settings, answer_commits=False)
 
         def opened(call: Call, tasks: asyncio.TaskGroup, left: State | None) -> RealtimeSession:
             return RealtimeSession(Opening(call.token, parts, vad, call.outbox, tasks, turns, left))
@@ -43,7 +43,7 @@ def live_router(seats: Seats, readiness: Readiness) -> APIRouter:
     @router.websocket("/v1/stream")
     async def stream(websocket: WebSocket) -> None:
         parts, vad = websocket.app.state.parts, websocket.app.state.vad
-        turns = TurnSettings(partial_ms=parts.settings.partial_ms, answer_commits=True)
+        turns = TurnSettings.of(parts.settings, answer_commits=True)
 
         def asked() -> Opened:
             given = {name: value for name, value in websocket.query_params.items() if name not in (TOKEN, LAST_READ)}

@@ -103,9 +103,11 @@ class Utterances:
                 speech = self._heard.pop(take)
                 scene.parts.metrics.audio(speech.audio_seconds)
                 if speech.no_speech is not None:
+                    scene.parts.metrics.turn("no_speech")
                     scene.parts.metrics.no_speech(speech.no_speech)
                 self._understood(utterance, text=text, prosody=speech.prosody)
             case do.Lost(utterance, error):
+                scene.parts.metrics.turn("failed")
                 scene.emit(tell.NotTranscribed(self._items[utterance], error))
                 self._understood(utterance, status="incomplete")
 

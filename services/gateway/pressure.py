@@ -27,8 +27,7 @@ class Pressure:
         """A live answer is being made while the block runs."""
         self._generations += 1
         try:
-            with self.noticed():
-                yield
+            yield
         finally:
             self._generations -= 1
 

@@ -27,6 +27,7 @@ class RealtimeSession(LivePeer):
         self._ear.change(self._input)
         self._live.speak_in(self._output)
         if opening.left is None:
+            self._live.configure({"instructions": opening.parts.settings.instructions})
             self._send({"type": "session.created", "session": self._shown()})
 
     async def receive(self, message: str | bytes) -> None:

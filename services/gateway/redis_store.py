@@ -4,6 +4,7 @@ A session is two keys with one time to live: a hash (instructions, number of tur
 A sorted set of all sessions by expiry bounds their number. Times are Redis's own: gateways need not agree on the clock.
 """
 
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -104,16 +105,17 @@ class RedisStore:
             blocking_timeout=wait_s,
             thread_local=False,
         )
-        with answering():
-            if not await lock.acquire():
-                raise busy(session_id)
+        token = secrets.token_bytes(16)
         try:
+            with answering():
+                if not await lock.acquire(token=token):
+                    raise busy(session_id)
             yield
         finally:
-            # Shielded: a caller that hung up must not leave the lock behind. A lease that ran out, or a Redis that is
-            # gone, releases it by itself.
+            # Shielded: a caller that hung up, also while asking, must not leave the lock behind. A lease that ran
+            # out, or a Redis that is gone, releases it by itself; somebody else's stays.
             with anyio.move_on_after(TIMEOUT_S, shield=True), suppress(RedisError, OSError):
-                await lock.release()
+                await lock.do_release(token)
 
     async def count(self) -> int:
         with answering():

@@ -92,7 +92,7 @@ async def _receive(websocket: WebSocket, peer: Peer, idle_s: float) -> NoReturn:
                     idle.reschedule(heard_s + idle_s)
                 await peer.receive(_content(message))
     except TimeoutError:
-        raise DeadlineExceeded(f"nothing came for {idle_s:g} s (TEXTPRO_LIVE_IDLE_S)") from None
+        raise DeadlineExceeded(f"nothing came for {idle_s:g} s (TEXTPRO_LIVE_IDLE_S)", code="live_idle") from None
 
 
 def _content(message: Message) -> str | bytes:

@@ -76,10 +76,13 @@ class SpokenAnswer:
         self._texts.put_nowait(None)
 
     async def run(self) -> None:
-        """Raises nothing but CancelledError."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._make(), name="make speech")
-            await self._send()
+        """Raises what `show` raises, and CancelledError."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._make(), name="make speech")
+                await self._send()
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
 
     async def _make(self) -> None:
         """Sentence by sentence, ahead of what is sent: a sentence's length is known early, and none is waited for."""

@@ -135,7 +135,7 @@ class TurnMachine:
     def _sound(self, sound: told.Sound, now_s: float) -> Iterator[Action]:
         self._position += sound.n_samples
         if not self._settings.detect:
-            if self._position - self._floor >= self._samples(self._settings.max_utterance_ms):
+            while self._position - self._floor >= self._samples(self._settings.max_utterance_ms):
                 yield from self._commit(self._whole(), now_s, answer=False)
         elif self._utterance is None:
             yield from self._listen(sound, now_s)
@@ -188,7 +188,7 @@ class TurnMachine:
             return
         if self._position - max(utterance.first, utterance.looked_at) >= due:
             utterance.partial, utterance.looked_at = self._next(), self._position
-            yield do.EncodePartial(utterance.partial, utterance.first, self._position)
+            yield do.EncodePartial(utterance.partial, utterance.first, self._last(utterance))
 
     def _look_no_more(self, utterance: Utterance) -> Iterator[Action]:
         if utterance.partial is not None:
@@ -218,6 +218,10 @@ class TurnMachine:
         if self._position == utterance.speech_end:
             return self._position
         return max(utterance.first, utterance.speech_end - self._samples(self._settings.lag_ms))
+
+    def _last(self, utterance: Utterance) -> int:
+        """Where it ends, if it ends now. What is longer than allowed is the next one's."""
+        return min(self._position, utterance.first + self._samples(self._settings.max_utterance_ms))
 
     def _spoken_until(self, utterance: Utterance) -> int:
         """Without the pause: silence has no words, and would dilute the tone."""
@@ -270,17 +274,18 @@ class TurnMachine:
         if not answer:
             yield from self._abort_eager()
         yield from self._look_no_more(utterance)
+        last = self._last(utterance)
         if self._settings.detect:
-            yield do.SpeechStopped(utterance.number, self._voice_end(utterance))
-        yield do.Committed(utterance.number, utterance.first, self._position)
-        take, self._take, self._utterance, self._floor = self._take, None, None, self._position
+            yield do.SpeechStopped(utterance.number, min(last, self._voice_end(utterance)))
+        yield do.Committed(utterance.number, utterance.first, last)
+        take, self._take, self._utterance, self._floor = self._take, None, None, last
         if take is None or take.doubted:
-            last = self._spoken_until(utterance)
+            spoken = self._spoken_until(utterance)
             if take is not None:
-                last = self._position  # what made the doubt may be a word
+                spoken = last  # what made the doubt may be a word
                 yield do.Forget(take.number)
             take = Take(self._next(), utterance.number, now_s)
-            yield do.Encode(take.number, utterance.first, last)
+            yield do.Encode(take.number, utterance.first, min(last, spoken))
         take.answer = answer
         self._unheard[take.number] = take
         if len(self._unheard) > self._settings.max_unheard:
@@ -317,10 +322,10 @@ class TurnMachine:
             take.text, take.pause_ms = (event.text, event.pause_ms) if isinstance(event, told.Heard) else (None, None)
             if isinstance(event, told.Unheard):
                 yield do.Forget(take.number)
-                self._take = None
+                self._take, utterance.eager = None, self._settings.max_eager
             else:
                 yield from self._agreed(utterance, event.text)
-            if take.text and self._settings.answer and self._is_free():
+            if take.text and self._settings.answer and self._is_free() and not self._loaded:
                 self._eager_answer = Answer(self._next(), now_s, take.text)
                 yield do.Generate(self._eager_answer.number, take.number, None)
                 yield do.Eager(utterance.number)

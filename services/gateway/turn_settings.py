@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+from services.gateway.settings import GatewaySettings
+
+LONGEST_S = 60.0  # utterance that the encoder takes
+
 
 @dataclass(frozen=True)
 class TurnSettings:
@@ -34,7 +38,18 @@ class TurnSettings:
     max_pause_ms: float = 2000  # the longest that words may suggest
     interrupt: bool = True  # speech over an answer ends it
     interrupt_ms: float = 120  # so much of it
-    max_utterance_ms: float = 60_000  # a longer one is committed in parts
+    max_utterance_ms: float = 1000 * LONGEST_S  # a longer one is committed in parts
     max_unheard: int = 8  # committed utterances that wait for the encoder; for one more the oldest is given up
     hear_timeout_s: float = 30
     answer_timeout_s: float = 120  # without a piece of it
+
+    @classmethod
+    def of(cls, settings: GatewaySettings, *, answer_commits: bool) -> "TurnSettings":
+        """Those of a new conversation."""
+        return cls(
+            answer_commits=answer_commits,
+            partial_ms=settings.partial_ms,
+            max_utterance_ms=1000 * min(LONGEST_S, settings.max_seconds),
+            hear_timeout_s=settings.encode_timeout_s,
+            answer_timeout_s=settings.turn_timeout_s,
+        )

@@ -93,7 +93,7 @@ class RequestId:
         begin_request(Headers(scope=scope).get(REQUEST_ID_HEADER, ""))
 
         async def stamped(message: Message) -> None:
-            if message["type"] in ("http.response.start", "websocket.accept"):
+            if message["type"] in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
                 message.setdefault("headers", [])
                 MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id.get()
             await send(message)

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import signal
 import socket
 import subprocess
 import wave
@@ -328,6 +329,15 @@ class OwnRedis:
 
     def start(self) -> None:
         self.server = start_redis(self.port, self.directory)
+
+    def freeze(self) -> None:
+        """What it is sent from now on it does once it thaws."""
+        assert self.server is not None
+        self.server.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self.server is not None
+        self.server.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         if self.server is not None:

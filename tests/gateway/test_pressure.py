@@ -3,6 +3,7 @@
 import pytest
 
 from services.contracts.errors import Overloaded, Unavailable
+from services.gateway.outbox import SlowReader
 from services.gateway.pressure import REFUSED_S, Pressure
 
 
@@ -40,6 +41,13 @@ def test_other_failures_are_no_pressure(clock: Clock) -> None:
     pressure = Pressure(2, clock)
     with pytest.raises(Unavailable), pressure.generating():
         raise Unavailable("away")
+    assert not pressure.is_high
+
+
+def test_a_client_that_does_not_read_is_no_pressure(clock: Clock) -> None:
+    pressure = Pressure(2, clock)
+    with pytest.raises(SlowReader), pressure.generating():
+        raise SlowReader("20 messages wait")
     assert not pressure.is_high
 
 

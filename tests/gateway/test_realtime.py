@@ -101,6 +101,15 @@ async def test_a_stock_client_types(spoken: Callable[..., Any]) -> None:
     assert seen[-1].response.output[0].content[0].text == "You said: Hello."
 
 
+async def test_the_house_s_instructions_are_those_of_a_client_without_any(spoken: Callable[..., Any]) -> None:
+    message = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello"}]}
+    async with spoken(instructions="Be kind.") as house, called(house) as line:
+        await line.conversation.item.create(item=message)
+        await line.response.create()
+        await until(line, "response.done")
+        assert house.llm.requests[0]["messages"][0]["content"] == "Be kind."
+
+
 async def test_a_recording_may_be_an_item(spoken: Callable[..., Any]) -> None:
     message = {"type": "message", "role": "user", "content": [{"type": "input_audio", "audio": speech(500)}]}
     async with spoken() as house, called(house) as line:
@@ -157,6 +166,7 @@ async def test_a_full_house_refuses_before_the_upgrade(spoken: Callable[..., Any
     response = refused.value.response
     assert response.status_code == 429
     assert response.headers["Retry-After"]
+    assert response.headers["x-request-id"]
     assert json.loads(response.body)["error"]["code"] == "overloaded"
 
 
@@ -169,9 +179,15 @@ async def test_a_subprotocol_is_answered_only_when_it_was_offered(spoken: Callab
 
 
 async def test_who_says_nothing_for_long_is_hung_up_on(spoken: Callable[..., Any]) -> None:
-    async with spoken(live_idle_s=0.2) as house, raw(house) as line:
-        with pytest.raises(ConnectionClosed) as ended:
-            await line.recv()
+    async with spoken(live_idle_s=0.2) as house:
+        async with raw(house) as line:
+            with pytest.raises(ConnectionClosed) as ended:
+                await line.recv()
+
+        async def is_counted() -> bool:  # as what it is, and no fault of the house's
+            return 'operation="realtime",outcome="live_idle"' in (await house.http.get("/metrics")).text
+
+        await house.until(is_counted)
     assert ended.value.rcvd is not None
     assert ended.value.rcvd.code == 1013
     assert "TEXTPRO_LIVE_IDLE_S" in ended.value.rcvd.reason

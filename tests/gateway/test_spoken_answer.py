@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from services.gateway.formats import HEARD
+from services.gateway.outbox import SlowReader
 from services.gateway.playback import Playback
 from services.gateway.spoken_answer import CHUNKS_PER_SECOND, SpokenAnswer
 from services.runtime.metrics import Metrics
@@ -16,6 +17,13 @@ from textpro.errors import SynthesisError
 
 pytestmark = pytest.mark.anyio
 PATIENCE_S = 10
+USUAL: dict[str, Any] = {
+    "speed": 1.0,
+    "lead_s": 1e9,
+    "max_held_s": 1e9,
+    "max_characters": 100,
+    "metrics": Metrics("gateway"),
+}
 CHUNK = HEARD.bytes_per_second // CHUNKS_PER_SECOND
 
 
@@ -72,8 +80,7 @@ async def staged(voice: Second | None = None, **settings: Any) -> AsyncIterator[
             seconds = len(content) / HEARD.bytes_per_second
             playback.add("i", seconds, asyncio.get_running_loop().time())
 
-    usual = {"speed": 1.0, "lead_s": 1e9, "max_held_s": 1e9, "max_characters": 100, "metrics": Metrics("gateway")}
-    answer = SpokenAnswer(voice, HEARD, playback, show, **usual | settings)
+    answer = SpokenAnswer(voice, HEARD, playback, show, **USUAL | settings)
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(answer.run())
         yield Stage(voice, answer, shown, came)
@@ -92,6 +99,17 @@ async def test_nothing_is_heard_before_it_begins_and_one_sentence_is_made() -> N
         await stage.until(50)
         assert stage.voice.said == ["One two.", "Three four.", "Five"]
         assert stage.answer.sentences == ((9, 2000.0), (12, 2000.0), (4, 1000.0))
+
+
+async def test_what_is_wrong_with_whom_it_is_shown_to_ends_it_as_it_is() -> None:
+    def show(_: bytes | SynthesisError) -> None:
+        raise SlowReader("20 messages wait")
+
+    answer = SpokenAnswer(Second(), HEARD, Playback(), show, **USUAL)
+    answer.begin()
+    answer.add("One two. Three")
+    with pytest.raises(SlowReader):
+        await asyncio.wait_for(answer.run(), PATIENCE_S)
 
 
 async def test_a_voice_does_not_make_more_than_may_be_held() -> None:

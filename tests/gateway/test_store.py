@@ -11,6 +11,7 @@ from services.gateway.redis_client import connect
 from services.gateway.redis_store import RedisStore
 from services.gateway.session import Prosody, Turn
 from services.gateway.store import MemoryStore, Store, StoreLimits
+from tests.gateway.conftest import OwnRedis
 
 pytestmark = pytest.mark.anyio
 
@@ -162,6 +163,24 @@ async def test_a_failure_inside_an_exclusive_block_frees_the_session(open_store)
             raise ValueError("inside")
     async with store.exclusive("a", 0):
         pass
+
+
+async def test_who_hangs_up_while_redis_takes_the_lock_keeps_nobody_out(own_redis: OwnRedis) -> None:
+    async def turn_of_one() -> None:
+        async with store.exclusive("a", 0):
+            pass
+
+    async with connect(own_redis.url, max_connections=8) as redis:
+        store = RedisStore(redis, StoreLimits())
+        await turn_of_one()
+        own_redis.freeze()
+        turn = asyncio.create_task(turn_of_one())
+        for _ in range(100):
+            await asyncio.sleep(0)  # it is asked for now
+        turn.cancel()
+        own_redis.thaw()
+        await asyncio.wait([turn])
+        await turn_of_one()
 
 
 async def test_a_redis_that_is_not_there_is_unavailable(unused_url) -> None:

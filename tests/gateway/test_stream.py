@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,6 +12,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidStatus
 
 from services.contracts.errors import NotFound
+from services.gateway.app import SPARE_CONNECTIONS
 from services.gateway.formats import HEARD, Converter, Format
 from tests.gateway.conftest import PATIENCE_S, House, hum
 
@@ -254,6 +255,7 @@ async def test_what_a_client_commits_is_answered_and_silence_is_not(spoken: Call
         assert len(house.llm.requests) == 1
         metrics = (await house.http.get("/metrics")).text
         assert 'textpro_no_speech_total{reason="silence",service="gateway"} 1.0' in metrics
+        assert 'textpro_turns_total{outcome="no_speech",service="gateway"} 1.0' in metrics
     assert kinds(seen) == ["transcript", "delta", "delta", "done"]
 
 
@@ -352,6 +354,30 @@ async def test_stop_ends_a_session_in_which_nothing_was_said(spoken: Callable[..
     async with spoken() as house, called(house, detection="none") as line:
         await send(line, "stop")
         assert await ended(line) == []
+
+
+async def test_words_that_are_lost_are_a_turn_that_failed(spoken: Callable[..., Any]) -> None:
+    async with spoken() as house, called(house, detection="none") as line:
+        house.encoder.error = NotFound("gone")
+        await line.send(speech(500))
+        await send(line, "commit")
+        await until(line, "error")
+        metrics = (await house.http.get("/metrics")).text
+    assert 'textpro_turns_total{outcome="failed",service="gateway"} 1.0' in metrics
+
+
+async def test_all_conversations_may_be_answered_at_once_and_the_llm_is_still_looked_for(
+    spoken: Callable[..., Any],
+) -> None:
+    n_lines = SPARE_CONNECTIONS + 2
+    async with spoken(max_turns=1, max_live=n_lines) as house, AsyncExitStack() as held:
+        house.llm.gate.clear()
+        for _ in range(n_lines):
+            await send(await held.enter_async_context(called(house)), "text", text="Hello")
+        async with asyncio.timeout(PATIENCE_S):
+            for _ in range(n_lines):
+                await house.llm.waiting.acquire()
+        assert (await house.http.get("/readyz")).status_code == 200
 
 
 async def test_cancel_ends_what_stop_waits_for(spoken: Callable[..., Any]) -> None:

@@ -300,6 +300,34 @@ def test_a_long_speech_is_committed_in_parts_and_answered_once() -> None:
     assert [last for _, last in ranges[:-1]] == [first for first, _ in ranges[1:]]
 
 
+@pytest.mark.parametrize("n_samples", [320, FRAME, 3413, 4096, 32_000])
+def test_no_part_of_a_long_speech_is_longer_than_allowed_in_whatever_pieces_it_comes(n_samples: int) -> None:
+    room = Room(replace(MANUAL, max_utterance_ms=5000))
+    for _ in range(17_000 * SAMPLES_PER_MS // n_samples + 1):
+        room.tell(told.Sound(n_samples, 0.9))
+    assert [last - first for first, last in room.committed.values()] == [5000 * SAMPLES_PER_MS] * 3
+
+
+def test_after_a_failure_to_hear_nothing_is_heard_on_suspicion(room: Room) -> None:
+    room.speak(960)
+    room.silence(STANDARD.eager_ms)
+    room.unheard()
+    assert not room.takes
+    room.silence(STANDARD.pause_ms)
+    assert len(room.takes) == len(room.committed) == 1
+
+
+def test_words_that_come_under_load_are_answered_when_it_is_certain_that_they_are_all(room: Room) -> None:
+    room.speak(960)
+    room.silence(STANDARD.eager_ms)
+    room.tell(told.Load(True))
+    room.heard("Hello.")
+    assert not room.answers
+    room.silence(STANDARD.pause_ms)
+    room.answer("Hi.")
+    assert list(room.texts()) == ["Hi."]
+
+
 def test_eager_answers_to_an_utterance_are_counted() -> None:
     room = Room(replace(STANDARD, max_eager=2))
     for _ in range(4):

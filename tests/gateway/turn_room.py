@@ -153,12 +153,16 @@ class Room:
         self.now_s += FRAME_MS / 1000
         return self.tell(told.Sound(FRAME, speech))
 
+    def _longest(self, first: int) -> int:
+        """Where something ends that begins there and is as long as it may be by now."""
+        return min(self.machine.position, first + round(self.settings.max_utterance_ms) * SAMPLES_PER_MS)
+
     def _do(self, action: do.Action) -> None:
         self.done.append(action)
         match action:
             case do.Encode(take, first, last):
                 assert take not in self.takes
-                assert first < last <= self.machine.position
+                assert first < last <= self._longest(first)
                 assert first >= self._heard_until or any(
                     first == start and last <= end for start, end in self.committed.values()
                 )
@@ -166,7 +170,7 @@ class Room:
             case do.EncodePartial(take, first, last):
                 assert self.partial is None, "two looks at once"
                 assert self.machine.is_speaking
-                assert self._heard_until <= first < last == self.machine.position
+                assert self._heard_until <= first < last == self._longest(first)
                 self.partial = take
             case do.Partial(utterance, text):
                 assert utterance not in self.committed
@@ -176,7 +180,7 @@ class Room:
                 self.takes.pop(take, None)
                 self.partial = None if self.partial == take else self.partial
             case do.Committed(utterance, first, last):
-                assert self._heard_until <= first < last == self.machine.position
+                assert self._heard_until <= first < last == self._longest(first)
                 self._heard_until = last
                 self.committed[utterance] = first, last
             case do.Said(utterance, _, text):
