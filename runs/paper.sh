@@ -2,7 +2,7 @@
 # TextPro-SLM as the paper trains it (section 3, Table 1), on one machine with several GPUs; textpro-3b.sh and
 # textpro-7b.sh name the LLM and share what does not depend on it. docs/training.md has the memory, the disk, the hours
 # and the departures from the paper. Interrupted, it goes on where it was, with as many GPUs as it began with.
-# Needs espeak-ng, flite and Kokoro (pip install kokoro).
+# Needs the extras train and cuda, espeak-ng, flite and Kokoro (pip install kokoro).
 set -euo pipefail
 NAME=${1:?the name of the model, as textpro-3b.sh gives it} LLM=${2:?the LLM: a hub name or a directory}
 cd "$(dirname "$0")/.."

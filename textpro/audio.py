@@ -32,6 +32,7 @@ ACCEPTED = "WAV, FLAC, MP3, AAC, Ogg (Opus, Vorbis), WebM, MP4/M4A, AIFF, AU, CA
 ACCEPTED_CODECS = ("pcm_", "flac", "mp3", "mp2", "aac", "alac", "opus", "libopus", "vorbis", "adpcm_", "amr", "gsm_ms")
 MIN_RATE, MAX_RATE = 4_000, 384_000  # Hz
 MAX_CHANNELS = 8
+MAX_SECONDS = 60.0  # of a recording, where nobody says otherwise
 MAX_DECODED_BYTES = 256 * 2**20  # of raw samples; they pass by and are not kept
 # Formats whose headers say all: FFmpeg's look at their samples would take most of the time.
 SELF_DESCRIBING = frozenset({"wav", "w64", "aiff", "au"})
@@ -74,7 +75,7 @@ def n_states(n_samples: int) -> int:
     return -(-n_samples // (FRAMES_PER_STATE * HOP_LENGTH))
 
 
-def decode(data: bytes, *, max_seconds: float = 60.0, max_decoded_bytes: int = MAX_DECODED_BYTES) -> np.ndarray:
+def decode(data: bytes, *, max_seconds: float = MAX_SECONDS, max_decoded_bytes: int = MAX_DECODED_BYTES) -> np.ndarray:
     """A recording of any common kind as Whisper hears it: the channels' mean, without offset, at 16 kHz.
 
     data: a whole file of one of the ACCEPTED kinds, told by its content; of a file that was cut, what is there

@@ -25,6 +25,7 @@ from textpro.audio import (
     n_states,
 )
 from textpro.bundle import Bundle
+from textpro.cublas import load_cublas
 from textpro.errors import AudioError, BundleError
 from textpro.guards import Guards, NoSpeechReason, VoiceDetector
 from textpro.tap import Finished, ProsodyTap, as_tensor
@@ -150,9 +151,11 @@ class SpeechDecoder:
         """Loads a bundle's encoder. device: `cpu`, `cuda` or `cuda:1`; compute_type: CTranslate2's.
 
         threads: per call on a CPU, and PyTorch's in this process. cache: where the CTranslate2 twin is kept.
-        Raises BundleError when the bundle or the compute type can't be used.
+        Raises BundleError when the bundle, the device or the compute type can't be used.
         """
         kind, _, index = device.partition(":")
+        if kind == "cuda":
+            load_cublas()
         path = bundle.ct2_path(compute_type, cache=cache)
         try:
             engine = ctranslate2.models.Whisper(

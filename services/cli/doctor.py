@@ -71,7 +71,7 @@ def examine() -> Iterator[Finding]:
     )
     yield from map(_extra, EXTRAS)
     yield from (_program(name, purpose) for name, purpose in PROGRAMS.items())
-    yield _gpu()
+    yield from _gpu()
     yield from _served()
 
 
@@ -104,16 +104,19 @@ def _program(name: str, purpose: str) -> Finding:
     return Finding(path is not None, name, path or purpose, f"apt-get install {name}")
 
 
-def _gpu() -> Finding:
+def _gpu() -> Iterator[Finding]:
     probe = shutil.which("nvidia-smi")
     if probe is None:
-        return Finding(True, "gpu", "none seen; the CPU serves")
+        yield Finding(True, "gpu", "none seen; the CPU serves")
+        return
     command = [probe, "--query-gpu=name,memory.total", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=True)
     except (subprocess.SubprocessError, OSError) as error:
-        return Finding(False, "gpu", f"nvidia-smi fails: {error}", "a working NVIDIA driver")
-    return Finding(True, "gpu", "; ".join(done.stdout.split("\n")).strip("; "))
+        yield Finding(False, "gpu", f"nvidia-smi fails: {error}", "a working NVIDIA driver")
+        return
+    yield Finding(True, "gpu", "; ".join(done.stdout.split("\n")).strip("; "))
+    yield _extra("cuda")
 
 
 def _served() -> Iterator[Finding]:

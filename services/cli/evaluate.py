@@ -106,16 +106,20 @@ def run_probing(args: argparse.Namespace) -> int:
 def _transcriber(args: argparse.Namespace) -> "Transcriber":
     from services.encoder.settings import EncoderSettings
     from textpro.bundle import Bundle
+    from textpro.errors import BundleError
     from textpro.evaluation.transcribers import FasterWhisper, TorchWhisper
 
     if args.engine == "textpro":
         return hearing.load(args)
     bundle = Bundle.load(args.bundle)
     if args.engine == "pytorch":
+        if args.device != "cpu":
+            raise BundleError(f"--engine pytorch runs on the CPU, not on {args.device}")
         return TorchWhisper(bundle, beam_size=args.beam_size)
     return FasterWhisper(
         bundle,
         cache=EncoderSettings.load().cache,
+        device=args.device,
         compute_type=args.compute_type,
         threads=args.threads,
         beam_size=args.beam_size,

@@ -77,6 +77,12 @@ def test_word_errors_are_kept_with_the_settings_they_depend_on(corpus: Path) -> 
     assert read(file).settings == told
 
 
+def test_pytorch_alone_runs_on_no_gpu(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["evaluate", "wer", "--manifest", str(corpus), "--engine", "pytorch", "--device", "cuda"]
+    assert main(asked) == 1
+    assert "--engine pytorch runs on the CPU, not on cuda" in capsys.readouterr().err
+
+
 def test_the_text_llm_reads_and_hears_and_both_are_written_down(
     speech: Path, tiny_llm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

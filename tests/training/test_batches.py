@@ -132,9 +132,13 @@ def test_a_recording_that_was_cut_gives_what_is_there(corpus: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("seconds", "error"), [(0, AudioError), (65, AudioTooLong), (None, AudioError)], ids=["empty", "long", "noise"]
+    ("seconds", "rate", "error"),
+    [(0, 8_000, AudioError), (65, 8_000, AudioTooLong), (65, 16_000, AudioTooLong), (None, 0, AudioError)],
+    ids=["empty", "long", "long as synthesised", "noise"],
 )
-def test_a_recording_that_cannot_be_used_is_named(seconds: int | None, error: type[AudioError], tmp_path: Path) -> None:
+def test_a_recording_that_cannot_be_used_is_named(
+    seconds: int | None, rate: int, error: type[AudioError], tmp_path: Path
+) -> None:
     path = tmp_path / "clip.wav"
     if seconds is None:
         path.write_bytes(b"not audio at all" * 100)
@@ -142,7 +146,7 @@ def test_a_recording_that_cannot_be_used_is_named(seconds: int | None, error: ty
         with wave.open(str(path), "wb") as file:
             file.setnchannels(1)
             file.setsampwidth(2)
-            file.setframerate(8_000)
-            file.writeframes(bytes(16_000 * seconds))
+            file.setframerate(rate)
+            file.writeframes(bytes(2 * rate * seconds))
     with pytest.raises(error, match=r"clip\.wav: "):
         read_pcm(path)

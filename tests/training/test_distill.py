@@ -89,6 +89,7 @@ def test_the_student_reads_and_the_teacher_answers_the_text_that_the_source_name
         job = JOBS[int(turn.id.removeprefix("text/"))]
         assert heard[job.index].text != job.text
         assert turn.transcript == (job.text if source.startswith("GTQ") else heard[job.index].text)
+        assert turn.asked == (job.text if source == "ASRQ_GTA" else "")
         assert turn.answer == f"<{job.text if source.endswith('GTA') else heard[job.index].text}>"
         torch.testing.assert_close(ProsodyStore(tmp_path)[turn.prosody], heard[job.index].prosody.half())
 

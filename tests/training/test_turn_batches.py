@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from textpro.data.turns import Turn, TurnsWriter
 from textpro.errors import TrainingError
 from textpro.projector import Projector
 from textpro.prompt import ChatTemplate, ProsodyRows, n_positions
@@ -100,6 +101,18 @@ def test_only_distilled_turns_have_a_teacher_and_it_reads_text(slm: TextProSLM, 
     assert batch.student.packed.soft.sum() == 19  # one row each, but for the typed turn
     (alone,) = TurnBatches([TurnSource(voices)], slm, TurnPlan(4, 10**6), with_teacher=True)[0]
     assert alone.teacher is None
+
+
+def test_a_teacher_reads_the_words_that_it_answered(slm: TextProSLM, tmp_path: Path) -> None:
+    misheard = Turn("a", "chat", "Hi!", "Good day.", asked="Hey!")
+    TurnsWriter(tmp_path).add(0, [misheard], {})
+    (batch,) = TurnBatches([TurnSource(tmp_path)], slm, TurnPlan(1), with_teacher=True)[0]
+    assert batch.teacher is not None
+    read = [slm.tokenizer.decode(side.packed.ids[0]) for side in (batch.student, batch.teacher)]
+    assert ["Hi!" in text for text in read] == [True, False]
+    assert ["Hey!" in text for text in read] == [False, True]
+    foretold = [side.packed.ids.flatten()[side.places[1:]].tolist() for side in (batch.student, batch.teacher)]
+    assert foretold[0] == foretold[1] == slm.answer(misheard)[:-1]
 
 
 def test_processes_ask_a_teacher_equally_often(slm: TextProSLM, chats: Path, voices: Path) -> None:

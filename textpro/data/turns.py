@@ -34,6 +34,7 @@ class Turn:
 
     task: `chat` where a teacher answered (distillation), else the attribute asked about (style, gender, age, …).
     prosody: `shard/clip`, where its tensor lies; None for a turn that was typed. options, label: of multiple choice.
+    asked: what the teacher read, where that is not the transcript (source ASRQ_GTA; paper, app. F).
     """
 
     id: str
@@ -44,6 +45,7 @@ class Turn:
     prosody: str | None = None
     options: tuple[str, ...] = ()
     label: str = ""
+    asked: str = ""
 
 
 def read(folder: Path) -> list[Turn]:

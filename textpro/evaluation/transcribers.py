@@ -13,7 +13,9 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from textpro.audio import FRAMES_PER_WINDOW, HOP_LENGTH, log_mel
 from textpro.bundle import Bundle, load_training
+from textpro.cublas import load_cublas
 from textpro.decoding import DecodingOptions, padded_frames, states_of
+from textpro.errors import BundleError
 from textpro.guards import VoiceDetector
 from textpro.vocabulary import ENGLISH, Vocabulary
 from textpro.whisperpro import Speech, decoder_states, encode_with_states, spans
@@ -30,12 +32,28 @@ class FasterWhisper:
     """Stock faster-whisper over the bundle's CTranslate2 twin: no timestamps, no fallback, no filter."""
 
     def __init__(
-        self, bundle: Bundle, *, cache: Path, compute_type: str = "float32", threads: int = 1, beam_size: int = 1
+        self,
+        bundle: Bundle,
+        *,
+        cache: Path,
+        device: str = "cpu",
+        compute_type: str = "float32",
+        threads: int = 1,
+        beam_size: int = 1,
     ) -> None:
+        """As `SpeechDecoder.load`. Raises BundleError."""
         from faster_whisper import WhisperModel
 
+        kind, _, index = device.partition(":")
+        if kind == "cuda":
+            load_cublas()
         path = str(bundle.ct2_path(compute_type, cache=cache))
-        self._model = WhisperModel(path, device="cpu", compute_type=compute_type, cpu_threads=threads)
+        try:
+            self._model = WhisperModel(
+                path, device=kind, device_index=int(index or 0), compute_type=compute_type, cpu_threads=threads
+            )
+        except (RuntimeError, ValueError) as error:
+            raise BundleError(f"{path} can't run on {device} with compute type {compute_type!r}: {error}") from error
         self._beam_size = beam_size
 
     def transcribe(self, audio: Sequence[np.ndarray]) -> list[str]:

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 from transformers import PreTrainedTokenizerBase
 
-from textpro.audio import FRAMES_PER_SECOND, FRAMES_PER_WINDOW, HOP_LENGTH, SAMPLE_RATE, decode, log_mel
+from textpro.audio import FRAMES_PER_SECOND, FRAMES_PER_WINDOW, HOP_LENGTH, MAX_SECONDS, SAMPLE_RATE, decode, log_mel
 from textpro.data.manifest import Clip, resolve
-from textpro.errors import AudioError, TrainingError
+from textpro.errors import AudioError, AudioTooLong, TrainingError
 from textpro.losses import IGNORE
 from textpro.training import augment
 from textpro.training.augment import Augmentation
@@ -118,6 +118,8 @@ def read_pcm(path: Path) -> np.ndarray:
     """
     with suppress(wave.Error, EOFError), wave.open(str(path)) as file:
         if (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (SAMPLE_RATE, 1, 2):
+            if file.getnframes() > MAX_SECONDS * SAMPLE_RATE:
+                raise AudioTooLong(f"{path}: the audio lasts over {MAX_SECONDS:g} s")
             data = file.readframes(file.getnframes())
             # What was cut, or holds nothing, is left to the decoder.
             if data and len(data) == 2 * file.getnframes():

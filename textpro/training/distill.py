@@ -111,7 +111,8 @@ def _answered(heard: Sequence[tuple[UserText, Heard]], teacher: Teacher, source:
     for (text, clip), reply in zip(heard, replies, strict=True):
         if answer := reply.whole():
             read = text.text if source.startswith("GTQ") else clip.text
-            turns.append(Turn(text.id, DISTILLATION, read, answer, prosody=place(shard, text.id)))
+            asked = text.text if source == "ASRQ_GTA" else ""
+            turns.append(Turn(text.id, DISTILLATION, read, answer, prosody=place(shard, text.id), asked=asked))
     return turns
 
 

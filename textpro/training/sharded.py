@@ -28,7 +28,8 @@ POINTER = "checkpoint.json"
 def shard(slm: TextProSLM, accelerator: Accelerator, dtype: torch.dtype) -> None:
     """Shares the weights among all processes, layer by layer, so that only one layer's are ever whole in float32."""
     mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
-    policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
+    # Inputs stay as they are: prosody is whitened in float32, and the rest has the embeddings' type by itself.
+    policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
     trained = any(p.requires_grad for p in slm.parameters())
     layers = cast(nn.ModuleList, slm.llm.base_model.layers)
     for module in (*layers, slm):

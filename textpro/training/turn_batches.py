@@ -243,8 +243,9 @@ class TurnBatches(Dataset[list[TurnBatch]]):
         )
 
     def _as_text(self, example: _Example) -> _Example:
-        """What a teacher reads: only the distilled turns' answers are asked for."""
-        prompt, starts = self._slm.conversation(example.turns, [None] * len(example.turns))
+        """What a teacher reads: the words that it answered; only the distilled turns' answers are asked for."""
+        turns = [replace(turn, transcript=turn.asked or turn.transcript) for turn in example.turns]
+        prompt, starts = self._slm.conversation(turns, [None] * len(turns))
         taught = [i for i, distilled in enumerate(example.distilled) if distilled]
         return replace(
             example, prompt=prompt, starts=[starts[i] for i in taught], answers=[example.answers[i] for i in taught]
