@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from httpx_sse import EventSource
 
 from bench.own_services import llm_url, measured
 from services.gateway.encoder_client import GrpcEncoder
@@ -89,13 +90,11 @@ class Bench:
         async with self._http.stream("POST", "/v1/chat", params=query, content=self._audio) as response:
             if response.is_error:
                 raise TextProError(f"the gateway answers {response.status_code}: {(await response.aread()).decode()}")
-            event = ""
-            async for line in response.aiter_lines():
-                event = line.removeprefix("event: ") if line.startswith("event: ") else event
-                if event == "delta" and first_s is None:
+            async for event in EventSource(response).aiter_sse():
+                if event.event == "delta" and first_s is None:
                     first_s = time.perf_counter()
-                if line.startswith("data: ") and event in ("done", "error"):
-                    done = json.loads(line.removeprefix("data: "))
+                if event.event in ("done", "error"):
+                    done = json.loads(event.data)
         end_s = time.perf_counter()
         if "session_id" not in done:
             raise TextProError(f"the gateway's stream ended with {done}")

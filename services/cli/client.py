@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from httpx_sse import EventSource
 
 from textpro.errors import TextProError
 
@@ -61,27 +62,14 @@ def ask(
         if response.is_error:
             response.read()
         _raise_for(response)
-        for event, content in _events(response.iter_lines()):
-            if event == "done":
+        for event in EventSource(response).iter_sse():
+            content = json.loads(event.data)
+            if event.event == "done":
                 return content
-            if event == "error":
+            if event.event == "error":
                 raise ChatError(message_of(content))
-            on_event(event, content)
+            on_event(event.event, content)
     raise ChatError("the gateway ended the stream without a `done` event")
-
-
-def _events(lines: Iterator[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    event, data = "message", []
-    for line in lines:
-        name, _, value = line.partition(":")
-        if not line:
-            if data:
-                yield event, json.loads("\n".join(data))
-            event, data = "message", []
-        elif name == "event":
-            event = value.removeprefix(" ")
-        elif name == "data":
-            data.append(value.removeprefix(" "))
 
 
 def _raise_for(response: httpx.Response) -> None:

@@ -131,12 +131,12 @@ class Conversation:
     def truncate(self, item_id: str, audio_end_ms: float) -> Item:
         """Keeps of a spoken answer what was heard of it: as much of the text as of the sound.
 
-        Raises NotFound; BadRequest for what is no answer, or for more than was spoken.
+        Raises NotFound; BadRequest for what is no spoken answer, or for more than was spoken.
         """
         item = self.get(item_id)
-        if item.kind != "assistant":
-            raise BadRequest(f"{item_id!r} is no answer; only answers are truncated", param="item_id")
-        if item.spoken and audio_end_ms > item.audio_ms + 1:
+        if item.kind != "assistant" or not item.spoken:
+            raise BadRequest(f"{item_id!r} is no spoken answer; nothing else is truncated", param="item_id")
+        if audio_end_ms > item.audio_ms + 1:
             if item.status == "incomplete":
                 return item  # it was cut off there already
             message = f"audio_end_ms is {audio_end_ms:g}; the item has {item.audio_ms:g} ms of audio"

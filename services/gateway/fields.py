@@ -22,8 +22,8 @@ def validated(kind: type[Fields], given: dict[str, Any], besides: Iterable[str] 
         name = str(first["loc"][0])
         if first["type"] == "extra_forbidden":
             known = ", ".join([*besides, *kind.model_fields])
-            raise BadRequest(f"{name!r} is not a field of this request; known: {known}", param=name) from error
-        raise BadRequest(f"{name} is {str(given[name])[:SHOWN]!r}: {first['msg'].lower()}", param=name) from error
+            raise invalid(name, f"{name!r} is not a field of this request; known: {known}") from error
+        raise invalid(name, f"{name} is {str(given[name])[:SHOWN]!r}: {first['msg'].lower()}") from error
 
 
 def longest_answer(asked: int | None, settings: GatewaySettings, name: str = "max_tokens") -> int:
@@ -32,5 +32,10 @@ def longest_answer(asked: int | None, settings: GatewaySettings, name: str = "ma
         return settings.max_tokens
     if asked > settings.max_tokens_limit:
         limit = f"at most {settings.max_tokens_limit} (TEXTPRO_MAX_TOKENS_LIMIT)"
-        raise BadRequest(f"{name} is {asked}; {limit}", param=name)
+        raise invalid(name, f"{name} is {asked}; {limit}")
     return asked
+
+
+def invalid(name: str, message: str) -> BadRequest:
+    """What is wrong with the field of that name."""
+    return BadRequest(message, param=name, code="invalid_value")

@@ -131,8 +131,12 @@ class LiveSession:
         self._check_modalities(wishes.output_modalities, "response")
         self._tell(told.Ask(wishes), event_id)
 
-    def cancel(self, event_id: str | None = None) -> None:
-        """No more of the answer that is being given, or still played."""
+    def cancel(self, event_id: str | None = None, response_id: str | None = None) -> None:
+        """No more of the answer that is being given, or still played. response_id: only if it is that one; raises
+        BadRequest."""
+        if response_id is not None and not self._answered.is_under_way(response_id):
+            code = "response_cancel_not_active"
+            raise BadRequest(REFUSALS[code], param="response_id", code=code)
         self._tell(told.Cancel(), event_id)
 
     def configure(self, change: dict[str, Any]) -> None:
@@ -153,6 +157,8 @@ class LiveSession:
     def add(self, item: Item, after: str | None = None) -> None:
         """An item of the client's own. Raises NotFound, BadRequest."""
         before = self.conversation.add(item, after)
+        if item.kind == "user":
+            self._said.take_said()  # the next answer is to this, and no wait since older speech
         self._edited()
         self._scene.emit(tell.ItemAdded(item, before))
         self._scene.emit(tell.ItemDone(item, before))

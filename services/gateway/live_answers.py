@@ -10,7 +10,7 @@ from services.gateway import live_events as tell
 from services.gateway import turn_actions as do
 from services.gateway import turn_events as told
 from services.gateway.conversation import Item, ItemStatus
-from services.gateway.encoder_client import Speech
+from services.gateway.encoder_client import ProsodyKind, Speech
 from services.gateway.left_behind import Unfinished
 from services.gateway.limits import Deadline
 from services.gateway.live_events import Response
@@ -68,6 +68,13 @@ class Answers:
         given = self._giving(item_id)
         return given is not None and given.speech is not None
 
+    def is_under_way(self, response_id: str) -> bool:
+        """Whether it is being given, or still played."""
+        now_s = self._scene.now_s()
+        given = [answer.response for answer in self._answers.values() if answer.begun]
+        played = [response for item_id, response in self._ended.items() if self._playback.is_playing(item_id, now_s)]
+        return any(response.id == response_id for response in (*given, *played))
+
     def is_heard_no_more(self, item_id: str) -> None:
         """The client has cut the item's sound off by itself."""
         self._ended.pop(item_id, None)
@@ -80,6 +87,8 @@ class Answers:
     def generate(self, number: int, heard: Speech | None, wishes: ResponseWishes) -> None:
         """Begins an answer, unseen. heard: what may be the conversation's last words."""
         scene = self._scene
+        most = wishes.max_output_tokens or scene.config.max_output_tokens
+        wishes = wishes.model_copy(update={"max_output_tokens": most})
         asked = messages(scene.conversation, scene.config, wishes, heard)
         run = self._run(number, asked, sampling(scene.config, wishes, scene.parts.settings))
         speech = self._speech(number, wishes)
@@ -241,11 +250,15 @@ class Answers:
     async def _write(self, number: int, answer: _Answer, asked: list[Message], drawn: Sampling) -> Reply:
         parts, response = self._scene.parts, answer.response
         deadline = Deadline.after(parts.settings.turn_timeout_s)
+        wanted = response.wishes.prosody or self._scene.config.prosody
         async with AsyncExitStack() as held:
             held.enter_context(parts.pressure.generating())
             with parts.pressure.noticed():
+                profile = await parts.llm.profile()
                 reply = await reply_that_fits(held, parts.llm, asked, drawn, deadline)
-            response.prosody = reply.prosody
+            # Where the LLM hears no tone, nobody sends it any of which it could say so.
+            deaf = wanted == "on" and profile.prosody is ProsodyKind.NONE
+            response.prosody = "unavailable" if deaf else reply.prosody
             async for piece in reply.pieces:
                 answer.timeline.come(self._scene.now_s())
                 answer.n_pieces += 1

@@ -12,14 +12,15 @@ from services.gateway.settings import GatewaySettings
 def messages(
     conversation: Conversation, config: Session, wishes: ResponseWishes, heard: Speech | None
 ) -> list[Message]:
-    """The conversation, what may be its last words, and what the client wishes otherwise. Raises NotFound."""
+    """The conversation, what may be its last words, and what the client wishes otherwise. A tone whose item was
+    deleted meanwhile is nobody's."""
     instructions = config.instructions if wishes.instructions is None else wishes.instructions
     toneless = (wishes.prosody or config.prosody) == "off"
     items = list(conversation.items)
     if heard is not None:
         items.append(Item("", "user", heard.text, prosody=heard.prosody))
-    if wishes.prosody_from is not None:
-        tone = conversation.get(wishes.prosody_from).prosody
+    tone = next((item.prosody for item in items if item.id == wishes.prosody_from), None)
+    if tone is not None:
         last = max(place for place, item in enumerate(items) if item.kind == "user")
         items[last] = replace(items[last], prosody=tone)
     return Conversation(len(items), items).messages(instructions, toneless=toneless)

@@ -30,7 +30,7 @@ class Utterances:
         self._waiting: dict[int, int] = {}  # committed utterance whose words are not known -> its first sample
         self._encoding: dict[int, asyncio.Task[None]] = {}
         self._heard: dict[int, Speech] = {}
-        self._said: tuple[float, float] | None = None
+        self._said: tuple[int, float, float] | None = None  # the last utterance, when it ended, the pause after it
 
     @property
     def waiting_from(self) -> list[int]:
@@ -44,7 +44,7 @@ class Utterances:
     def take_said(self) -> tuple[float, float] | None:
         """When the last speech ended, and how long the pause after it was, in seconds; each end is given once."""
         said, self._said = self._said, None
-        return said
+        return None if said is None else said[1:]
 
     async def understand(self, pcm16: bytes) -> Speech:
         """Raises what the encoder raises."""
@@ -81,7 +81,7 @@ class Utterances:
                 emit(tell.SpeechStarted(self._items[utterance], ms(sample)))
             case do.SpeechStopped(utterance, sample):
                 lag_s = (position - sample) / SAMPLE_RATE
-                self._said = self._scene.now_s() - lag_s, lag_s
+                self._said = utterance, self._scene.now_s() - lag_s, lag_s
                 emit(tell.SpeechStopped(self._items[utterance], ms(sample)))
             case do.Partial(utterance, text):
                 emit(tell.PartlyTranscribed(self._items[utterance], text))
@@ -111,11 +111,13 @@ class Utterances:
                 scene.emit(tell.NotTranscribed(self._items[utterance], error))
                 self._understood(utterance, status="incomplete")
 
-    def _understood(self, utterance: int, **known: Any) -> None:
+    def _understood(self, utterance: int, text: str = "", **known: Any) -> None:
         scene, item_id = self._scene, self._items.pop(utterance)
         del self._waiting[utterance]
+        if not text and self._said is not None and self._said[0] == utterance:
+            self._said = None  # nobody answers it
         with suppress(NotFound):  # the client has deleted it
-            item = replace(scene.conversation.get(item_id), **{"status": "completed"} | known)
+            item = replace(scene.conversation.get(item_id), **{"text": text, "status": "completed"} | known)
             before = scene.conversation.put(item)
             if item.status == "completed":
                 scene.emit(tell.Transcribed(item))

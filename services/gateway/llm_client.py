@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import httpx
+from httpx_sse import EventSource
 
 from services.contracts.chat import ProsodyState
 from services.contracts.errors import BadRequest, Overloaded, TextProError, Unavailable
@@ -126,7 +127,7 @@ class HttpLlm:
                     async with asyncio.timeout_at(deadline.at_s):
                         await response.aread()
                 raise _refusal(response)
-            yield Reply(_prosody_state(response), _lines(response, deadline))
+            yield Reply(_prosody_state(response), _chunks(response, deadline))
         finally:
             await response.aclose()
 
@@ -155,16 +156,16 @@ class HttpLlm:
         await self._client.aclose()
 
 
-async def _lines(response: httpx.Response, deadline: Deadline) -> AsyncIterator[str]:
-    """The stream's lines, each by the deadline."""
-    lines = response.aiter_lines()
+async def _chunks(response: httpx.Response, deadline: Deadline) -> AsyncIterator[str]:
+    """What the stream's events carry, each by the deadline."""
+    events = EventSource(response).aiter_sse()
     while True:
         with _answering(deadline):
             async with asyncio.timeout_at(deadline.at_s):
-                line = await anext(lines, None)
-        if line is None:
+                event = await anext(events, None)
+        if event is None:
             return
-        yield line
+        yield event.data
 
 
 @contextmanager
@@ -235,6 +236,8 @@ def _context_tokens(models: Any) -> int | None:
 
 def _prosody_kind(config: Any) -> ProsodyKind:
     match config:
+        case {"prosody": "unavailable"}:
+            return ProsodyKind.NONE
         case {"wants": ProsodyKind.TOKENS}:
             return ProsodyKind.TOKENS
     return ProsodyKind.POOLED

@@ -32,14 +32,14 @@ class Delta:
 
 @dataclass
 class Reply:
-    """An answer that is being generated, from the lines of OpenAI's event stream.
+    """An answer that is being generated, from the data of OpenAI's event stream.
 
     `deltas`, or `pieces` for the text alone, is read once; both raise Unavailable when the LLM service fails. The other
     fields are final when the answer has ended.
     """
 
     prosody: ProsodyState
-    lines: AsyncIterator[str]
+    chunks: AsyncIterator[str]
     finish_reason: str | None = None
     usage: Usage = field(default_factory=Usage)
     calls: list[Call] = field(default_factory=list)
@@ -49,13 +49,12 @@ class Reply:
         self.pieces = self._pieces()
 
     async def _deltas(self) -> AsyncIterator[Delta]:
-        async for line in self.lines:
-            if line == "data: [DONE]":
+        async for chunk in self.chunks:
+            if chunk == "[DONE]":
                 break
-            if line.startswith("data:"):
-                delta = self._read(line.removeprefix("data:"))
-                if delta.text or delta.calls:
-                    yield delta
+            delta = self._read(chunk)
+            if delta.text or delta.calls:
+                yield delta
         if self.finish_reason is None:
             raise _failed("the LLM service broke off its answer")
 

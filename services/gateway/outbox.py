@@ -30,13 +30,13 @@ class Outbox:
         self._messages: deque[Numbered] = deque(kept)
         self._kept_bytes = 0
         self.last = self._messages[-1][0] if self._messages else 0
-        self._sent = self._written = self._safe = self.last
+        self._sent = self._once = self._written = self._safe = self.last  # _once: sent once, and perhaps again
         self._writes_ahead, self._is_over = writes_ahead, False
         self._more, self._wanted = asyncio.Event(), asyncio.Event()
 
     def put(self, message: dict[str, Any] | bytes) -> None:
         """Raises SlowReader when the client is too far behind."""
-        if self.last - self._sent >= self._max_messages:
+        if self.last - self._once >= self._max_messages:
             raise SlowReader(f"{self._max_messages} messages wait to be read (TEXTPRO_MAX_OUTBOX)", retry_after_s=1)
         self.last += 1
         text = message if isinstance(message, bytes) else json.dumps(message, ensure_ascii=False, separators=(",", ":"))
@@ -53,6 +53,7 @@ class Outbox:
             self._more.clear()
             await self._more.wait()
         self._sent += 1
+        self._once = max(self._once, self._sent)
         _, message = self._messages[self._sent - self._messages[0][0]]
         self._kept_bytes += len(message)
         while self._kept_bytes > MAX_KEPT_BYTES or self._n_kept() > self._max_messages:

@@ -1,7 +1,6 @@
 """`WS /v1/realtime`: a live session for clients of OpenAI's Realtime API."""
 
 import base64
-import binascii
 from typing import Any
 
 from pydantic import ValidationError
@@ -66,8 +65,8 @@ class RealtimeSession(LivePeer):
                 live.clear(event_id)
             case wire.ResponseCreate(response=wishes):
                 live.ask(wishes, event_id)
-            case wire.ResponseCancel():
-                live.cancel(event_id)
+            case wire.ResponseCancel(response_id=response_id):
+                live.cancel(event_id, response_id)
             case wire.SessionUpdate(session=change):
                 self._configure(change)
             case wire.OutputClear():
@@ -115,6 +114,9 @@ class RealtimeSession(LivePeer):
             case wire.UserMessage(content=parts):
                 recordings = [_base64(part.audio) for part in parts if isinstance(part, wire.InputAudio)]
                 if recordings:
+                    if len(recordings) < len(parts):
+                        message = "an item was typed or spoken, not both: send two items"
+                        raise BadRequest(message, param="item.content", code="invalid_value")
                     return await self._live.listen(item_id, self._converted(b"".join(recordings)))
                 return Item(item_id, "user", "\n".join(part.text for part in parts if isinstance(part, wire.InputText)))
             case wire.AssistantMessage(content=said):
@@ -156,5 +158,5 @@ def _validated(given: dict[str, Any]) -> wire.ClientEvent:
 def _base64(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise BadRequest(f"audio is not base64: {error}", param="audio", code="invalid_audio") from error

@@ -36,14 +36,15 @@ class StreamSession(LivePeer):
 
     async def receive(self, message: str | bytes) -> None:
         """One message of the client's. What is wrong with it is told; the session goes on."""
-        is_new, self._is_new = self._is_new, False
         try:
             if isinstance(message, bytes):
                 await self._hear(message)
             else:
-                await self._do(_validated(json_object(message)), is_new=is_new)
+                await self._do(_validated(json_object(message)))
         except TextProError as error:
             self._emit(tell.Refused(error))
+        else:
+            self._is_new = False
 
     def state(self) -> State:
         """What another gateway needs to go on."""
@@ -86,13 +87,13 @@ class StreamSession(LivePeer):
             raise BadRequest(message, code="invalid_audio")
         await self._ear.hear(data)
 
-    async def _do(self, message: wire.ClientMessage, *, is_new: bool) -> None:
+    async def _do(self, message: wire.ClientMessage) -> None:
         live = self._live
         if self._is_stopped and not isinstance(message, wire.Cancel):
             raise BadRequest("the session was stopped; only `cancel` is taken", param="type", code="stopped")
         match message:
             case wire.Start(options=given):
-                if not is_new:
+                if not self._is_new:
                     raise BadRequest("`start` is the first message or none", param="type", code="already_started")
                 self._begin(stream_options(given, self._settings, before=self._options))
             case wire.Commit():

@@ -4,7 +4,7 @@ from typing import Any
 
 from services.contracts.errors import BadRequest
 from services.contracts.stream import SYNONYMS, StreamOptions
-from services.gateway.fields import longest_answer, validated
+from services.gateway.fields import invalid, longest_answer, validated
 from services.gateway.formats import G711_RATE, Format
 from services.gateway.settings import GatewaySettings
 from textpro.audio import SAMPLE_RATE
@@ -21,13 +21,12 @@ def stream_options(
     options = validated(StreamOptions, older | {SYNONYMS.get(name, name): value for name, value in given.items()})
     longest_answer(options.max_tokens, settings)
     if options.coding != "pcm" and options.rate not in (None, G711_RATE):
-        message = f"rate is {options.rate}; {options.coding} has {G711_RATE} samples a second"
-        raise BadRequest(message, param="rate")
+        raise invalid("rate", f"rate is {options.rate}; {options.coding} has {G711_RATE} samples a second")
     if options.speech == "on" and settings.speech == "off":
         message = "speech is on, and the gateway has no voice (TEXTPRO_SPEECH)"
         raise BadRequest(message, param="speech", code="no_voice")
     if options.pause_ms is not None and options.detection != "fixed":
-        raise BadRequest("pause_ms is of use with detection=fixed alone", param="pause_ms")
+        raise invalid("pause_ms", "pause_ms is of use with detection=fixed alone")
     return options
 
 

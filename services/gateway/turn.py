@@ -207,8 +207,7 @@ class TurnMachine:
         elif self._position - utterance.first >= self._samples(settings.max_utterance_ms):
             yield from self._commit(utterance, now_s, answer=False)  # not finished: the rest is the next utterance
             yield from self._start(self._floor)
-        elif pause >= self._samples(settings.eager_ms) and self._take is None and self._may_be_eager(utterance):
-            utterance.eager += 1
+        elif pause >= self._samples(settings.eager_ms) and self._take is None and self._may_be_heard(utterance):
             yield from self._look_no_more(utterance)
             self._take = Take(self._next(), utterance.number, now_s)
             yield do.Encode(self._take.number, utterance.first, self._spoken_until(utterance))
@@ -232,6 +231,11 @@ class TurnMachine:
         if not settings.adaptive or take is None or take.pause_ms is None:
             return settings.pause_ms
         return min(take.pause_ms, settings.max_pause_ms)
+
+    def _may_be_heard(self, utterance: Utterance) -> bool:
+        """Before it has ended: for an eager answer, or to see from its words how long a pause may be."""
+        worth_it = self._settings.adaptive or self._may_be_eager(utterance)
+        return worth_it and not self._loaded and not utterance.unheard
 
     def _may_be_eager(self, utterance: Utterance) -> bool:
         return self._settings.eager and not self._loaded and utterance.eager < self._settings.max_eager
@@ -322,10 +326,11 @@ class TurnMachine:
             take.text, take.pause_ms = (event.text, event.pause_ms) if isinstance(event, told.Heard) else (None, None)
             if isinstance(event, told.Unheard):
                 yield do.Forget(take.number)
-                self._take, utterance.eager = None, self._settings.max_eager
+                self._take, utterance.unheard = None, True
             else:
                 yield from self._agreed(utterance, event.text)
-            if take.text and self._settings.answer and self._is_free() and not self._loaded:
+            if take.text and self._settings.answer and self._is_free() and self._may_be_eager(utterance):
+                utterance.eager += 1
                 self._eager_answer = Answer(self._next(), now_s, take.text)
                 yield do.Generate(self._eager_answer.number, take.number, None)
                 yield do.Eager(utterance.number)

@@ -14,7 +14,8 @@ class Utterance:
     first: int
     speech_end: int
     resumed: int = 0  # samples of speech since then that may be none
-    eager: int = 0
+    eager: int = 0  # answers to it, made on suspicion
+    unheard: bool = False  # the encoder refused it, or failed
     partial: int | None = None  # the take that looks for its words so far
     looked_at: int = 0  # where the last one ended
     words: Agreement = field(default_factory=Agreement)

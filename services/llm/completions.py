@@ -53,9 +53,8 @@ class ChatRequest(BaseModel):
     def check(self) -> None:
         """Raises NotFound for another model's name, BadRequest for a field that would change the answer."""
         if self.model not in (None, MODEL_NAME):
-            raise NotFound(
-                f"the model {self.model!r} does not exist; this service serves {MODEL_NAME!r}", param="model"
-            )
+            message = f"the model {self.model!r} does not exist; this service serves {MODEL_NAME!r}"
+            raise NotFound(message, param="model", code="model_not_found")
         for name, value in (self.model_extra or {}).items():
             if value and name not in _HARMLESS:
                 raise BadRequest(f"{name} is not supported by the transformers engine", param=name, code="unsupported")

@@ -87,9 +87,9 @@ class ProsodyMiddleware:
         try:
             request: Any = json.loads(raw)
         except (ValueError, RecursionError) as error:
-            raise BadRequest(f"the body is not JSON: {error}") from error
+            raise BadRequest(f"the body is not JSON: {error}", code="invalid_json") from error
         if not isinstance(request, dict):
-            raise BadRequest("the body is not a JSON object")
+            raise BadRequest("the body is not a JSON object", code="invalid_json")
         request, state = self._turns.project(request)
         # Written anew even when nothing changed: the engine must not read another meaning from the same bytes.
         return json.dumps(request).encode(), state

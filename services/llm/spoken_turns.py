@@ -94,10 +94,12 @@ class SpokenTurns:
         if not places:
             return content
         if not is_user:
-            raise BadRequest(f"{place}: only user messages are spoken; this one has a prosody part", param=place)
+            message = f"{place}: only user messages are spoken; this one has a prosody part"
+            raise BadRequest(message, param=place, code="invalid_prosody")
         if places != [0]:
             where = f"{place}.content[{places[-1]}]"
-            raise BadRequest(f"{where}: a message has one prosody part, and it comes first", param=where)
+            message = f"{where}: a message has one prosody part, and it comes first"
+            raise BadRequest(message, param=where, code="invalid_prosody")
         return self._spoken(content[0], content[1:], f"{place}.content[0]")
 
     def _spoken(self, part: dict[str, Any], rest: list[Any], place: str) -> list[Any]:

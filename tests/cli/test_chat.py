@@ -18,8 +18,10 @@ RECORDING = Path(__file__).parents[2] / "examples" / "capital.wav"
 class FakeGateway(ThreadingHTTPServer):
     """Answers every turn with the protocol's example, whole or streamed, or refuses it; keeps what it was sent."""
 
-    def __init__(self, *, refuses: bool = False, breaks_off: bool = False) -> None:
+    def __init__(self, *, refuses: bool = False, breaks_off: bool = False, **answer: str) -> None:
+        """answer: what is other than in the example."""
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.answer = EXAMPLE_ANSWER | answer
         self.refuses, self.breaks_off = refuses, breaks_off
         self.sent: list[tuple[dict[str, str], bytes]] = []
 
@@ -40,12 +42,12 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.refuses:
             return self._answer(429, "application/json", json.dumps(body(Overloaded("the house is full"))))
         if "text/event-stream" not in self.headers["Accept"]:
-            return self._answer(200, "application/json", json.dumps(EXAMPLE_ANSWER))
-        pieces = EXAMPLE_ANSWER["reply"].split(" ")
+            return self._answer(200, "application/json", json.dumps(self.server.answer))
+        pieces = self.server.answer["reply"].split(" ")
         deltas = [("delta", {"text": piece + (" " if i + 1 < len(pieces) else "")}) for i, piece in enumerate(pieces)]
-        events = [("transcript", {"transcript": EXAMPLE_ANSWER["transcript"]}), *deltas]
-        events += [] if self.server.breaks_off else [("done", EXAMPLE_ANSWER)]
-        stream = "".join(f"event: {name}\ndata: {json.dumps(data)}\n\n" for name, data in events)
+        events = [("transcript", {"transcript": self.server.answer["transcript"]}), *deltas]
+        events += [] if self.server.breaks_off else [("done", self.server.answer)]
+        stream = "".join(f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n" for name, data in events)
         return self._answer(200, "text/event-stream", stream)
 
     def _answer(self, status: int, kind: str, text: str) -> None:
@@ -86,6 +88,12 @@ def test_a_streamed_turn_shows_the_same_lines_as_a_whole_one(capsys: pytest.Capt
         whole = capsys.readouterr().out
         main(["chat", str(RECORDING), "--url", gateway.url, "--stream"])
         assert capsys.readouterr().out == whole
+
+
+def test_a_streamed_answer_may_have_any_of_unicode_s_line_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(FakeGateway(reply="a\u2028b\u2029c\x85d")) as gateway:
+        assert main(["chat", str(RECORDING), "--url", gateway.url, "--stream"]) == 0
+    assert "a\u2028b\u2029c\x85d" in capsys.readouterr().out
 
 
 def test_the_recording_is_sent_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,12 +53,13 @@ def wav_of(samples: np.ndarray, *, rate: int = 16_000, channels: int = 1) -> byt
 
 
 class FakeEncoder(encoder_pb2_grpc.EncoderServicer):
-    """Hears "number k" in k steps, "silence" in zeros. `error` is answered instead; with `gate` shut it waits.
-    fingerprint, width: of its bundle."""
+    """Hears "number k" in k steps, "silence" in zeros. `error` is answered instead; with `gate` shut it waits; where it
+    is `deaf` all is silence. fingerprint, width: of its bundle."""
 
     def __init__(self) -> None:
         self.requests: list[encoder_pb2.EncodeRequest] = []
         self.error: Exception | None = None
+        self.deaf = False
         self.fingerprint, self.width = "b1", WIDTH
         self.gate = asyncio.Event()
         self.gate.set()
@@ -74,7 +75,7 @@ class FakeEncoder(encoder_pb2_grpc.EncoderServicer):
             status = status_of(self.error)
             await context.abort(status.code, status.details, status.trailing_metadata)
         samples = np.frombuffer(request.pcm16, "<i2")
-        if not samples.any():
+        if self.deaf or not samples.any():
             return encoder_pb2.EncodeResponse(no_speech_reason="silence", audio_seconds=len(samples) / 16_000)
         number = len(samples) // STEP
         rows = np.full((1, self.width), number, "<f2")
@@ -187,7 +188,8 @@ class FakeLlm:
         yield "data: [DONE]\n\n"
 
     def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> str:
-        return f"data: {json.dumps({'choices': [{'index': 0, 'delta': delta, 'finish_reason': finish_reason}]})}\n\n"
+        chunk = {"choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]}
+        return f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n"
 
 
 class LoudIsSpeech:

@@ -35,6 +35,15 @@ async def test_a_raw_body_with_a_query_gives_the_same_answer_as_a_form(house, re
     assert here.encoder.requests[0].pcm16 == here.encoder.requests[1].pcm16
 
 
+async def test_an_answer_may_have_any_of_unicode_s_line_ends(house, recording) -> None:
+    async with house() as here:
+        here.llm.begins = "a\u2028b\u2029c\x85d\r\n"
+        whole = (await here.chat(recording(70))).json()
+        streamed = await here.events(recording(70))
+    assert whole["reply"] == "a\u2028b\u2029c\x85d\r\nnumber 70."
+    assert "".join(data["text"] for name, data in streamed if name == "delta") == whole["reply"]
+
+
 async def test_the_vector_goes_in_front_of_the_words_exactly_as_the_encoder_gave_it(house, recording) -> None:
     async with house() as here:
         await here.chat(recording(70))

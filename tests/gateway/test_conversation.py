@@ -136,10 +136,13 @@ def test_truncating_gives_whole_words_of_the_beginning(text: str, end: float) ->
     assert not heard or not rest or rest[0].isspace() or text.isspace()
 
 
-@pytest.mark.parametrize(("item_id", "end"), [("i1", 10.0), ("i2", 2100.0)])
+@pytest.mark.parametrize(("item_id", "end"), [("i1", 10.0), ("i2", 2100.0), ("written", 0.0)])
 def test_only_what_was_spoken_is_truncated(item_id: str, end: float) -> None:
+    made = conversation(ASKED, SAID, Item("written", "assistant", "It is Paris."))
+    before = list(made.items)
     with pytest.raises(BadRequest):
-        conversation(ASKED, SAID).truncate(item_id, end)
+        made.truncate(item_id, end)
+    assert made.items == before
 
 
 def test_what_is_deleted_is_gone() -> None:

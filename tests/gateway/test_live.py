@@ -315,6 +315,20 @@ async def test_the_tone_that_another_encoder_heard_is_left_out(line: Line) -> No
     assert refused.value.code == "no_prosody"
 
 
+async def test_a_tone_that_is_deleted_before_the_answer_begins_is_not_heard(line: Line) -> None:
+    await line.ask()
+    item_id = line.session.conversation.items[0].id
+    line.session.configure({"audio": {"input": {"turn_detection": None}}})
+    await line.speak(500)
+    line.session.commit()
+    line.session.ask(ResponseWishes(prosody_from=item_id))
+    line.session.delete(item_id)
+    assert (await line.until(tell.ResponseEnded)).response.status == "completed"
+    own = line.session.conversation.items[1].prosody
+    assert own is not None
+    assert line.llm.requests[-1]["messages"][-1]["content"][0] == own.content_part()
+
+
 @pytest.mark.parametrize("wishes", [{"prosody_from": "i1"}, {"conversation": "none"}, {"input": []}])
 async def test_a_wish_that_can_t_be_met_is_refused(line: Line, wishes: dict[str, Any]) -> None:
     line.session.add(Item("i1", "user", "Hello."))
@@ -381,6 +395,20 @@ async def test_the_stage_times_add_up(line: Line) -> None:
     assert timing_ms["pause"] > 300
     assert timing_ms["total"] == pytest.approx(sum(timing_ms[name] for name in ("pause", "wait", "generate")), abs=0.2)
     assert timing_ms["first_token"] == pytest.approx(timing_ms["pause"] + timing_ms["wait"], abs=0.2)
+
+
+@pytest.mark.parametrize("before", ["noise", "a failure", "unanswered words"])
+async def test_the_times_of_typed_words_do_not_count_from_older_sound(line: Line, before: str) -> None:
+    line.encoder.deaf = before == "noise"
+    line.encoder.error = NotFound("gone") if before == "a failure" else None
+    vad = {"type": "server_vad", "create_response": before != "unanswered words"}
+    line.session.configure({"audio": {"input": {"turn_detection": vad}}})
+    await line.speak(960)
+    await line.silence(1600)
+    await line.until(tell.ItemDone)
+    line.session.add(Item("i1", "user", "Hello."))
+    line.session.ask(ResponseWishes())
+    assert (await line.until(tell.ResponseEnded)).response.timing_ms["pause"] == 0
 
 
 async def test_what_was_made_on_suspicion_is_not_kept_however_long_the_conversation(line: Line) -> None:

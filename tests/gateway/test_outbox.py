@@ -29,6 +29,18 @@ async def test_what_a_client_has_not_read_is_sent_again() -> None:
     assert await sent(outbox, 3) == [4, 5, 6]
 
 
+async def test_what_is_sent_again_is_not_counted_as_waiting() -> None:
+    outbox = full(3)
+    await sent(outbox, 3)
+    for number in (4, 5):
+        outbox.put({"n": number})
+    outbox.rewind(0)
+    outbox.put({"n": 6})
+    with pytest.raises(SlowReader):
+        outbox.put({"n": 7})
+    assert await sent(outbox, 6) == [1, 2, 3, 4, 5, 6]
+
+
 async def test_so_much_may_wait_and_no_more() -> None:
     outbox = full(3)
     with pytest.raises(SlowReader):

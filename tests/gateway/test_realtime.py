@@ -14,6 +14,7 @@ from openai.resources.realtime.realtime import AsyncRealtimeConnection
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from services.contracts import encoder_pb2
 from tests.gateway.conftest import PATIENCE_S, House, hum
 
 pytestmark = pytest.mark.anyio
@@ -62,6 +63,14 @@ async def raw(house: House, **options: Any) -> AsyncIterator[ClientConnection]:
         yield connection
 
 
+async def event(connection: ClientConnection, kind: str) -> dict[str, Any]:
+    """The next of a kind."""
+    async with asyncio.timeout(PATIENCE_S):
+        while (told := json.loads(await connection.recv()))["type"] != kind:
+            continue
+    return told
+
+
 async def _without_end(connection: ClientConnection) -> None:
     while True:
         await connection.send('{"type": "nonsense"}')
@@ -95,10 +104,37 @@ async def test_a_stock_client_types(spoken: Callable[..., Any]) -> None:
     message = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello"}]}
     async with spoken() as house, called(house) as line:
         await line.conversation.item.create(item=message)
+        await line.session.update(session={"type": "realtime", "max_output_tokens": 7})
         await line.response.create(response={"instructions": "Be brief."})
         seen = await until(line, "response.done")
         assert house.llm.requests[0]["messages"][0]["content"] == "Be brief."
+        assert house.llm.requests[0]["max_tokens"] == seen[-1].response.max_output_tokens == 7
     assert seen[-1].response.output[0].content[0].text == "You said: Hello."
+
+
+async def test_a_client_cancels_the_answer_that_it_names_and_no_other(spoken: Callable[..., Any]) -> None:
+    async with spoken() as house, raw(house) as line:
+        house.llm.gate.clear()
+        message = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello"}]}
+        await line.send(json.dumps({"type": "conversation.item.create", "item": message}))
+        await line.send('{"type": "response.create"}')
+        response_id = (await event(line, "response.created"))["response"]["id"]
+        await line.send('{"type": "response.cancel", "response_id": "another"}')
+        assert (await event(line, "error"))["error"]["code"] == "response_cancel_not_active"
+        await line.send(json.dumps({"type": "response.cancel", "response_id": response_id}))
+        ended = (await event(line, "response.done"))["response"]
+    assert (ended["id"], ended["status"]) == (response_id, "cancelled")
+
+
+async def test_where_the_llm_hears_no_tone_none_is_asked_for_and_the_answer_says_so(spoken: Callable[..., Any]) -> None:
+    async with spoken() as house, raw(house) as line:
+        house.llm.config = {"prosody": "unavailable", "wants": "pooled"}
+        item = {"type": "message", "role": "user", "content": [{"type": "input_audio", "audio": speech(500)}]}
+        await line.send(json.dumps({"type": "conversation.item.create", "item": item}))
+        for wanted, told in [("on", "unavailable"), ("off", "off")]:
+            await line.send(json.dumps({"type": "response.create", "response": {"prosody": wanted}}))
+            assert (await event(line, "response.done"))["response"]["prosody"] == told
+    assert house.encoder.requests[0].prosody == encoder_pb2.PROSODY_KIND_NONE
 
 
 async def test_the_house_s_instructions_are_those_of_a_client_without_any(spoken: Callable[..., Any]) -> None:
@@ -128,9 +164,20 @@ async def test_a_recording_may_be_an_item(spoken: Callable[..., Any]) -> None:
         (r'{"type": "session.update", "session": {"instructions": "\ud800"}}', "invalid_json", None),
         ('{"type": "nonsense", "event_id": "e1"}', "invalid_value", "type"),
         ('{"type": "input_audio_buffer.append", "audio": "%", "event_id": "e1"}', "invalid_audio", "audio"),
+        ('{"type": "input_audio_buffer.append", "audio": "\u00fc", "event_id": "e1"}', "invalid_audio", "audio"),
         ('{"type": "input_audio_buffer.append", "event_id": "e1"}', "invalid_value", "audio"),
         ('{"type": "input_audio_buffer.commit", "event_id": "e1"}', "input_audio_buffer_commit_empty", None),
         ('{"type": "response.cancel", "event_id": "e1"}', "response_cancel_not_active", None),
+        (
+            '{"type": "response.cancel", "response_id": "x", "event_id": "e1"}',
+            "response_cancel_not_active",
+            "response_id",
+        ),
+        (
+            '{"type": "conversation.item.truncate", "item_id": "x", "audio_end_ms": 1' + "0" * 400 + "}",
+            "invalid_value",
+            "audio_end_ms",
+        ),
         ('{"type": "conversation.item.delete", "item_id": "x", "event_id": "e1"}', "item_not_found", "item_id"),
         (
             '{"type": "session.update", "event_id": "e1", "session": {"audio": {"input": {"turn_detection": '
@@ -143,6 +190,18 @@ async def test_a_recording_may_be_an_item(spoken: Callable[..., Any]) -> None:
             '"content": [{"type": "input_image", "image_url": "x"}]}}',
             "invalid_value",
             "item.content.0",
+        ),
+        (
+            '{"type": "conversation.item.create", "event_id": "e1", "item": {"type": "message", "role": "user", '
+            '"content": [{"type": "input_audio", "audio": ""}, {"type": "input_text", "text": "What?"}]}}',
+            "invalid_value",
+            "item.content",
+        ),
+        (
+            '{"type": "session.update", "event_id": "e1", "session": {"tools": [{"type": "function", "name": "f", '
+            '"parameters": ' + '{"a": ' * 400 + "1" + "}" * 400 + "}]}}",
+            "invalid_value",
+            "session.tools.0.parameters",
         ),
     ],
 )

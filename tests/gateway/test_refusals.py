@@ -108,6 +108,7 @@ async def test_a_wrong_field_is_named(house, files, fields, param) -> None:
         )
     error = answer.json()["error"]
     assert (answer.status_code, error["param"]) == (400, param)
+    assert error["code"] == (None if param == "audio" or param in files else "invalid_value")
     assert param in error["message"]
 
 

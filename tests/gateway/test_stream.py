@@ -202,9 +202,19 @@ async def test_a_bad_first_message_is_told_and_changes_nothing(
     async with spoken() as house, called(house, rate=16_000) as line:
         await send(line, "start", **content)
         told = await received(line)
-        assert (told["type"], told["error"]["param"]) == ("error", param)
+        assert (told["type"], told["error"]["code"], told["error"]["param"]) == ("error", "invalid_value", param)
         await line.send(speech(960) + silence(2000))
         assert (await until(line, "done"))[-1]["status"] == "completed"
+
+
+async def test_after_a_bad_first_message_a_good_one_may_follow(spoken: Callable[..., Any]) -> None:
+    async with spoken() as house, called(house) as line:
+        await send(line, "start", rate=1)
+        assert (await received(line))["error"]["param"] == "rate"
+        await send(line, "start", rate=8000)
+        assert (await received(line))["input"]["rate"] == 8000
+        await send(line, "start")
+        assert (await received(line))["error"]["code"] == "already_started"
 
 
 @pytest.mark.parametrize(

@@ -333,9 +333,29 @@ def test_eager_answers_to_an_utterance_are_counted() -> None:
     for _ in range(4):
         room.speak(640)
         room.silence(STANDARD.eager_ms)
-        if room.takes:
-            room.heard("and", pause_ms=2000)
+        room.heard("and", pause_ms=2000)
     assert len(room.of(do.Eager)) == 2
+
+
+@pytest.mark.parametrize("max_eager", [0, 1])
+def test_words_say_how_long_a_pause_may_be_also_where_no_eager_answer_is_made(max_eager: int) -> None:
+    room = Room(replace(STANDARD, eager=max_eager > 0, max_eager=max_eager))
+    for _ in range(3):
+        room.speak(640)
+        room.silence(STANDARD.eager_ms)
+        room.heard("I would like a", pause_ms=1400)
+        room.silence(1200)
+    assert not room.committed
+    room.silence(200)
+    assert len(room.committed) == 1
+    assert len(room.of(do.Eager)) == max_eager
+
+
+def test_where_words_change_nothing_nobody_looks_for_them() -> None:
+    room = Room(replace(STANDARD, eager=False, adaptive=False))
+    room.speak(960)
+    room.silence(STANDARD.pause_ms - 100)
+    assert not room.takes
 
 
 def test_under_load_nothing_is_done_on_suspicion(room: Room) -> None:

@@ -188,7 +188,8 @@ def test_bad_prosody_is_refused_and_named(client: httpx.Client, part: dict[str, 
     ids=["two in one message", "behind the text", "in a system message"],
 )
 def test_prosody_in_another_place_is_refused(client: httpx.Client, messages: list[dict[str, Any]]) -> None:
-    assert ask(client, messages).status_code == 400
+    answer = ask(client, messages)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_prosody")
 
 
 @pytest.mark.parametrize(
@@ -216,6 +217,7 @@ def test_a_body_that_is_not_json_is_refused(client: httpx.Client) -> None:
     for content in (b"", b"{", b"[" * 100_000, b"\xff\xfe"):
         answer = client.post(CHAT, content=content, headers={"content-type": "application/json"})
         assert answer.status_code == 400, content[:10]
+        assert answer.json()["error"]["code"] == "invalid_json"
 
 
 def test_a_body_over_the_limit_is_refused(client: httpx.Client) -> None:
