@@ -6,31 +6,14 @@ is not supported (images, MCP tools, answers outside the conversation) is refuse
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
 MAX_TEXT = 32_000  # characters of an instruction, a message or a tool's result
 MAX_TOOLS = 128
 MAX_ITEMS = 64  # of one response's own input
-MAX_DEPTH = 64  # objects and lists within one another
 MAX_MS = 2**31 - 1
 ID = Annotated[str, Field(min_length=1, max_length=64)]
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
-
-
-def _is_deep(value: Any, levels: int) -> bool:
-    if not isinstance(value, dict | list):
-        return False
-    within = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(_is_deep(inner, levels - 1) for inner in within)
-
-
-def _shallow(value: dict[str, Any]) -> dict[str, Any]:
-    if _is_deep(value, MAX_DEPTH):
-        raise ValueError(f"more than {MAX_DEPTH} objects and lists stand within one another")
-    return value
-
-
-Object = Annotated[dict[str, Any], AfterValidator(_shallow)]  # taken as it is
 
 
 class _Wire(BaseModel):
@@ -88,7 +71,7 @@ class AudioInput(_Wire):
     be shown."""
 
     format: AudioFormat = Pcm()
-    transcription: Object | None = None
+    transcription: dict[str, Any] | None = None
     turn_detection: TurnDetection | None = SemanticVad()
 
 
@@ -114,7 +97,7 @@ class FunctionTool(_Wire):
     type: Literal["function"]
     name: str = Field(pattern=r"^[\w.-]{1,64}$")
     description: Text = ""
-    parameters: Object = Field(default_factory=dict)
+    parameters: dict[str, Any] = Field(default_factory=dict)
 
 
 class FunctionChoice(_Wire):

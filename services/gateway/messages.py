@@ -1,9 +1,9 @@
 """A live client's JSON messages: read strictly, and what is wrong with one said by its field."""
 
-import json
-from typing import Any, NoReturn
+from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from services.contracts.errors import BadRequest
 
@@ -13,11 +13,8 @@ SHOWN = 200  # characters of what a client sent, in a message about it
 def json_object(message: str | bytes) -> dict[str, Any]:
     """A JSON object with a `type`. Raises BadRequest: `invalid_json`, `invalid_event`."""
     try:
-        text = message if isinstance(message, str) else message.decode()
-        given = json.loads(text, parse_constant=_no_number)
-        if "\\u" in text:  # half a surrogate pair is JSON, but no text that could be sent on
-            json.dumps(given, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
+        given = from_json(message, allow_inf_nan=False)
+    except ValueError as error:
         raise BadRequest(f"this is not JSON: {message[:SHOWN]!r}", code="invalid_json") from error
     if not isinstance(given, dict) or not isinstance(given.get("type"), str):
         raise BadRequest("a message is a JSON object with a `type`", param="type", code="invalid_event")
@@ -39,7 +36,3 @@ def invalid(error: ValidationError, given: dict[str, Any], prefix: str = "") -> 
         # Any other part is the name that the model gives to one of several kinds, and no field.
     param = ".".join(place) or "type"
     return BadRequest(f"{param}: {first['msg'].lower()}", param=param, code="invalid_value")
-
-
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")

@@ -19,6 +19,7 @@ from tests.gateway.conftest import PATIENCE_S, House, hum
 
 pytestmark = pytest.mark.anyio
 RATE = 24_000
+HELLO: Any = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello"}]}
 
 
 def base64_of(samples: np.ndarray) -> str:
@@ -101,9 +102,8 @@ async def test_a_stock_client_commits_by_hand(spoken: Callable[..., Any]) -> Non
 
 
 async def test_a_stock_client_types(spoken: Callable[..., Any]) -> None:
-    message = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello"}]}
     async with spoken() as house, called(house) as line:
-        await line.conversation.item.create(item=message)
+        await line.conversation.item.create(item=HELLO)
         await line.session.update(session={"type": "realtime", "max_output_tokens": 7})
         await line.response.create(response={"instructions": "Be brief."})
         seen = await until(line, "response.done")
@@ -115,8 +115,7 @@ async def test_a_stock_client_types(spoken: Callable[..., Any]) -> None:
 async def test_a_client_cancels_the_answer_that_it_names_and_no_other(spoken: Callable[..., Any]) -> None:
     async with spoken() as house, raw(house) as line:
         house.llm.gate.clear()
-        message = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello"}]}
-        await line.send(json.dumps({"type": "conversation.item.create", "item": message}))
+        await line.send(json.dumps({"type": "conversation.item.create", "item": HELLO}))
         await line.send('{"type": "response.create"}')
         response_id = (await event(line, "response.created"))["response"]["id"]
         await line.send('{"type": "response.cancel", "response_id": "another"}')
@@ -138,9 +137,8 @@ async def test_where_the_llm_hears_no_tone_none_is_asked_for_and_the_answer_says
 
 
 async def test_the_house_s_instructions_are_those_of_a_client_without_any(spoken: Callable[..., Any]) -> None:
-    message = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello"}]}
     async with spoken(instructions="Be kind.") as house, called(house) as line:
-        await line.conversation.item.create(item=message)
+        await line.conversation.item.create(item=HELLO)
         await line.response.create()
         await until(line, "response.done")
         assert house.llm.requests[0]["messages"][0]["content"] == "Be kind."
@@ -198,10 +196,10 @@ async def test_a_recording_may_be_an_item(spoken: Callable[..., Any]) -> None:
             "item.content",
         ),
         (
-            '{"type": "session.update", "event_id": "e1", "session": {"tools": [{"type": "function", "name": "f", '
+            '{"type": "session.update", "session": {"tools": [{"type": "function", "name": "f", '
             '"parameters": ' + '{"a": ' * 400 + "1" + "}" * 400 + "}]}}",
-            "invalid_value",
-            "session.tools.0.parameters",
+            "invalid_json",
+            None,
         ),
     ],
 )
@@ -215,6 +213,18 @@ async def test_what_is_wrong_is_told_and_the_session_goes_on(
         assert told["error"]["event_id"] == ("e1" if "e1" in message else None)
         await line.send('{"type": "input_audio_buffer.clear"}')
         assert json.loads(await line.recv())["type"] == "input_audio_buffer.cleared"
+
+
+async def test_a_function_may_want_as_deep_an_object_as_is_read(spoken: Callable[..., Any]) -> None:
+    parameters = json.loads('{"a": ' * 190 + "1" + "}" * 190)
+    tool = {"type": "function", "name": "f", "parameters": parameters}
+    async with spoken() as house, raw(house) as line:
+        await line.send(json.dumps({"type": "session.update", "session": {"tools": [tool]}}))
+        await line.send(json.dumps({"type": "conversation.item.create", "item": HELLO}))
+        await line.send('{"type": "response.create"}')
+        assert (await event(line, "session.updated"))["session"]["tools"][0]["parameters"] == parameters
+        assert (await event(line, "response.done"))["response"]["status"] == "completed"
+        assert house.llm.requests[0]["tools"][0]["function"]["parameters"] == parameters
 
 
 async def test_a_full_house_refuses_before_the_upgrade(spoken: Callable[..., Any]) -> None:
