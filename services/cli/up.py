@@ -29,16 +29,13 @@ class Addresses:
     encoder_http_port: int
     encoder_grpc_port: int
     llm_port: int
-
-    @property
-    def reachable(self) -> str:
-        """The host as a client on this machine says it."""
-        return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)
+    encoder_host: str = "127.0.0.1"
+    llm_host: str = "127.0.0.1"
 
     @property
     def gateway_url(self) -> str:
         """Where clients go."""
-        return f"http://{self.reachable}:{self.port}"
+        return f"http://{_near(self.host, self.port)}"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -50,15 +47,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def add_service_arguments(parser: argparse.ArgumentParser) -> None:
     """What every command that starts services understands. A port of 0 takes a free one."""
-    parser.add_argument("--host", help="address that all listen on (default: 127.0.0.1)")
-    parser.add_argument("--port", type=int, help="the gateway's port (default: 8000)")
+    parser.add_argument("--host", help="address that all listen on (default: each its own setting, 127.0.0.1)")
+    parser.add_argument("--port", type=_port, help="the gateway's port (default: 8000)")
     parser.add_argument(
-        "--encoder-port", type=int, dest="encoder_http_port", help="the encoder's HTTP port (default: 8001)"
+        "--encoder-port", type=_port, dest="encoder_http_port", help="the encoder's HTTP port (default: 8001)"
     )
-    parser.add_argument("--encoder-grpc-port", type=int, help="the encoder's gRPC port (default: 50051)")
-    parser.add_argument("--llm-port", type=int, help="the LLM's port (default: 8002)")
+    parser.add_argument("--encoder-grpc-port", type=_port, help="the encoder's gRPC port (default: 50051)")
+    parser.add_argument("--llm-port", type=_port, help="the LLM's port (default: 8002)")
     parser.add_argument("--bundle", help="the bundle that the encoder and the LLM serve (default: embedded)")
     parser.add_argument("--wait", type=float, default=900.0, metavar="SECONDS", help="longest wait for readiness")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**16:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; expected 0 to 65535")
+    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -77,18 +80,22 @@ def chosen_addresses(args: argparse.Namespace) -> Addresses:
     from services.llm.settings import LlmSettings
 
     gateway, encoder, llm = GatewaySettings.load(), EncoderSettings.load(), LlmSettings.load()
-    addresses = Addresses(gateway.host, gateway.port, encoder.http_port, encoder.grpc_port, llm.port)
+    ports = (gateway.port, encoder.http_port, encoder.grpc_port, llm.port)
+    addresses = Addresses(gateway.host, *ports, encoder_host=encoder.host, llm_host=llm.host)
     given = {f.name: getattr(args, f.name) for f in fields(Addresses) if getattr(args, f.name, None) is not None}
+    if "host" in given:
+        given |= {"encoder_host": args.host, "llm_host": args.host}
     return replace(addresses, **given)
 
 
 def claim(addresses: Addresses) -> Addresses:
     """Replaces every port 0 by a free one. Raises PortTaken, naming the option to change, when a port is in use."""
     ports = {f.name: getattr(addresses, f.name) for f in fields(Addresses) if f.name.endswith("port")}
+    hosts = {"port": addresses.host, "llm_port": addresses.llm_host}
     held: list[socket.socket] = []
     try:
         for name, port in ports.items():
-            held.append(_bind(addresses.host, port, name))
+            held.append(_bind(hosts.get(name, addresses.encoder_host), port, name))
             ports[name] = held[-1].getsockname()[1]
     finally:
         for taken in held:
@@ -107,38 +114,48 @@ def _bind(host: str, port: int, name: str) -> socket.socket:
         probe.close()
         option = "--" + name.replace("encoder_http", "encoder").replace("_", "-")
         raise PortTaken(
-            f"{host}:{port} can't be used ({error.strerror}); choose another with {option}, 0 for a free one"
+            f"{_place(host, port)} can't be used ({error.strerror}); choose another with {option}, 0 for a free one"
         ) from error
     return probe
 
 
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _near(host: str, port: int) -> str:
+    """The place as a client on this machine says it."""
+    return _place({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)
+
+
 def children(addresses: Addresses, bundle: str | None = None) -> list[Child]:
     """The three services; the gateway last, for it needs the others and is stopped first."""
-    host, near = addresses.host, addresses.reachable
     log_format = _log_format()
     chosen = {"TEXTPRO_ENCODER_BUNDLE": bundle, "TEXTPRO_LLM_BUNDLE": bundle} if bundle else {}
 
-    def service(name: str, http_port: int, env: Mapping[str, str | int]) -> Child:
+    def service(name: str, place: str, env: Mapping[str, str | int]) -> Child:
         command = [sys.executable, "-m", f"services.{name}"]
         texts = {key: str(value) for key, value in env.items()}
-        return Child(name, command, {"TEXTPRO_LOG_FORMAT": log_format, **texts}, f"http://{near}:{http_port}/readyz")
+        return Child(name, command, {"TEXTPRO_LOG_FORMAT": log_format, **texts}, f"http://{place}/readyz")
 
+    encoder_place = _near(addresses.encoder_host, addresses.encoder_http_port)
+    llm_place = _near(addresses.llm_host, addresses.llm_port)
     encoder = {
-        "TEXTPRO_ENCODER_HOST": host,
+        "TEXTPRO_ENCODER_HOST": addresses.encoder_host,
         "TEXTPRO_ENCODER_HTTP_PORT": addresses.encoder_http_port,
         "TEXTPRO_ENCODER_GRPC_PORT": addresses.encoder_grpc_port,
     }
-    llm = {"TEXTPRO_LLM_HOST": host, "TEXTPRO_LLM_PORT": addresses.llm_port}
+    llm = {"TEXTPRO_LLM_HOST": addresses.llm_host, "TEXTPRO_LLM_PORT": addresses.llm_port}
     gateway = {
-        "TEXTPRO_HOST": host,
+        "TEXTPRO_HOST": addresses.host,
         "TEXTPRO_PORT": addresses.port,
-        "TEXTPRO_ENCODER_URL": f"{near}:{addresses.encoder_grpc_port}",
-        "TEXTPRO_LLM_URL": f"http://{near}:{addresses.llm_port}",
+        "TEXTPRO_ENCODER_URL": _near(addresses.encoder_host, addresses.encoder_grpc_port),
+        "TEXTPRO_LLM_URL": f"http://{llm_place}",
     }
     return [
-        service("encoder", addresses.encoder_http_port, encoder | chosen),
-        service("llm", addresses.llm_port, llm | chosen),
-        service("gateway", addresses.port, gateway),
+        service("encoder", encoder_place, encoder | chosen),
+        service("llm", llm_place, llm | chosen),
+        service("gateway", _near(addresses.host, addresses.port), gateway),
     ]
 
 

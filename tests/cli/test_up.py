@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from services.cli.up import Addresses, PortTaken, children, claim
+from services.cli import build_parser
+from services.cli.up import Addresses, PortTaken, children, chosen_addresses, claim
 
 RECORDING = Path(__file__).parents[2] / "examples" / "capital.wav"
 DEFAULTS = Addresses("127.0.0.1", 0, 0, 0, 0)
@@ -35,17 +36,41 @@ def test_port_0_becomes_four_different_free_ports() -> None:
     assert len({claimed.port, claimed.encoder_http_port, claimed.encoder_grpc_port, claimed.llm_port} - {0}) == 4
 
 
-def test_the_gateway_is_told_where_the_others_listen() -> None:
-    encoder, llm, gateway = children(Addresses("0.0.0.0", 1, 2, 3, 4), bundle="mine")
-    assert gateway.env["TEXTPRO_ENCODER_URL"] == "127.0.0.1:3"
-    assert gateway.env["TEXTPRO_LLM_URL"] == "http://127.0.0.1:4"
-    assert gateway.env["TEXTPRO_HOST"] == encoder.env["TEXTPRO_ENCODER_HOST"] == "0.0.0.0"
+def hosts(*arguments: str) -> list[str]:
+    """Where the gateway, the encoder and the LLM listen by a command line."""
+    encoder, llm, gateway = children(chosen_addresses(build_parser().parse_args(["up", *arguments])))
+    return [gateway.env["TEXTPRO_HOST"], encoder.env["TEXTPRO_ENCODER_HOST"], llm.env["TEXTPRO_LLM_HOST"]]
+
+
+def test_an_address_in_the_environment_opens_its_own_service_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEXTPRO_HOST", "0.0.0.0")
+    assert hosts() == ["0.0.0.0", "127.0.0.1", "127.0.0.1"]
+    monkeypatch.setenv("TEXTPRO_LLM_HOST", "::1")
+    assert hosts() == ["0.0.0.0", "127.0.0.1", "::1"]
+    assert hosts("--host", "127.0.0.2") == ["127.0.0.2"] * 3
+
+
+@pytest.mark.parametrize(("host", "near"), [("0.0.0.0", "127.0.0.1"), ("::1", "[::1]"), ("::", "[::1]")])
+def test_the_gateway_is_told_where_the_others_listen(host: str, near: str) -> None:
+    addresses = Addresses(host, 1, 2, 3, 4, encoder_host=host, llm_host=host)
+    encoder, llm, gateway = children(addresses, bundle="mine")
+    assert gateway.env["TEXTPRO_ENCODER_URL"] == f"{near}:3"
+    assert gateway.env["TEXTPRO_LLM_URL"] == f"http://{near}:4"
+    assert addresses.gateway_url == f"http://{near}:1"
     assert encoder.env["TEXTPRO_ENCODER_BUNDLE"] == llm.env["TEXTPRO_LLM_BUNDLE"] == "mine"
     assert [child.ready_url for child in (encoder, llm, gateway)] == [
-        "http://127.0.0.1:2/readyz",
-        "http://127.0.0.1:4/readyz",
-        "http://127.0.0.1:1/readyz",
+        f"http://{near}:2/readyz",
+        f"http://{near}:4/readyz",
+        f"http://{near}:1/readyz",
     ]
+
+
+@pytest.mark.parametrize("port", ["70000", "-1", "http"])
+def test_what_is_no_port_is_a_wrong_command_line(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        build_parser().parse_args(["up", f"--llm-port={port}"])
+    assert end.value.code == 2
+    assert f"argument --llm-port: {port!r} is no port; expected 0 to 65535" in capsys.readouterr().err
 
 
 @pytest.mark.embedded
