@@ -117,6 +117,11 @@ class Bundle:
         return _if_there(self.path / "llm")
 
     @property
+    def llm(self) -> str:
+        """The LLM it was trained with: its own `llm/`, else the one that textpro.json names, else `embedded`."""
+        return str(self.llm_path or self.config.llm or "embedded")
+
+    @property
     def reconstructor_path(self) -> Path | None:
         return _if_there(self.path / "reconstructor.safetensors")
 

@@ -45,15 +45,15 @@ def resolve_llm(name: str, cache: Path) -> Path:
 def bundle_llm(bundle: Bundle, cache: Path, *, name: str | None = None) -> Path:
     """The LLM a bundle is served with: its own `llm/`, else the one it names (else `embedded`), adapter merged in.
 
-    name: an LLM to use instead of the bundle's; its adapter still applies. Raises BundleError.
+    name: an LLM to use instead of the bundle's, unless it is empty; its adapter still applies. Raises BundleError.
     """
-    if name is None and bundle.llm_path is not None:
+    if not name and bundle.llm_path is not None:
         return bundle.llm_path
-    trained_with = bundle.config.llm or "embedded"
-    if name not in (None, trained_with) and (bundle.adapter_path is not None or bundle.has_projector):
+    taught = bundle.llm_path is not None or bundle.adapter_path is not None or bundle.has_projector
+    if name and name != bundle.llm and taught:
         # The same model may well lie in another place; of another one the words would be right and the tone noise.
-        log.warning("%s was trained with the LLM %r and is served with %r", bundle.path, trained_with, name)
-    base = resolve_llm(name or trained_with, cache)
+        log.warning("%s was trained with the LLM %r and is served with %r", bundle.path, bundle.llm, name)
+    base = resolve_llm(name or bundle.llm, cache)
     return base if bundle.adapter_path is None else adapted_llm(base, bundle.adapter_path, cache)
 
 

@@ -133,6 +133,20 @@ def test_another_llm_than_the_one_trained_with_is_served_with_a_warning(
     assert caplog.messages == [warning]
 
 
+def test_a_bundles_own_llm_is_served_unless_another_is_named_and_of_that_it_warns(
+    hollow_bundle: Path, llama: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = shutil.copytree(llama, hollow_bundle / "llm")
+    BundleConfig("hollow", "decoder.1", llm=str(llama)).save(hollow_bundle / "textpro.json")
+    bundle = Bundle.load(hollow_bundle)
+    assert bundle_llm(bundle, tmp_path / "cache") == bundle_llm(bundle, tmp_path / "cache", name="") == own
+    assert bundle_llm(bundle, tmp_path / "cache", name=str(own)) == own
+    assert caplog.messages == []
+    assert bundle_llm(bundle, tmp_path / "cache", name=str(llama)) == llama
+    (warning,) = caplog.messages
+    assert f"trained with the LLM {str(own)!r} and is served with {str(llama)!r}" in warning
+
+
 MERGES = """
 import sys
 from pathlib import Path
