@@ -4,8 +4,6 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from filelock import FileLock
-
 from textpro.errors import BundleError
 
 
@@ -33,6 +31,8 @@ def made_once(target: Path, make: Callable[[Path], None]) -> Path:
     It is made aside and moved in one step: a process that dies half-way leaves nothing that looks whole. Who may read
     it, the umask says.
     """
+    from filelock import FileLock
+
     if target.is_dir():  # another user's, whose lock is not ours to take
         return target
     target.parent.mkdir(parents=True, exist_ok=True)

