@@ -47,7 +47,7 @@ def test_draining_overrides_what_is_ready() -> None:
         readiness.require()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_sets_the_event(number: signal.Signals) -> None:
     async def told() -> bool:
         async with stop_signal() as stop:
@@ -56,3 +56,19 @@ def test_a_signal_sets_the_event(number: signal.Signals) -> None:
                 return await stop.wait()
 
     assert asyncio.run(told())
+
+
+def test_a_closed_terminal_stops_no_process_that_nohup_started() -> None:
+    async def told() -> bool:
+        async with stop_signal() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGTERM)
+            await stop.wait()
+            return signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert not asyncio.run(told())
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
