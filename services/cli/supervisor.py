@@ -179,20 +179,23 @@ class Supervisor:
 
 
 async def while_ready(supervisor: Supervisor, work: Callable[[], Awaitable[T]]) -> T | None:
-    """Runs the children, and `work` once all are ready; stops them when it is done, at SIGINT or SIGTERM, or when one
+    """Runs the children, and `work` once all are ready; stops them when it is done, at a signal to stop, or when one
     dies.
 
-    Returns what `work` returned, None if a signal came first. Raises ChildDied.
+    Returns what `work` returned, None if a signal came first. Raises ChildDied, and what `work` raises.
     """
-    async with stop_signal() as signalled, asyncio.TaskGroup() as group:
-        running = group.create_task(supervisor.run(), name="children")
-        ended = group.create_task(signalled.wait(), name="signals")
-        working = group.create_task(_when_ready(supervisor, work), name="work")
-        await asyncio.wait((running, ended, working), return_when=asyncio.FIRST_COMPLETED)
-        supervisor.stop()
-        for task in (ended, working):
-            task.cancel()  # no effect on one that is done
-        death = await running
+    try:
+        async with stop_signal() as signalled, asyncio.TaskGroup() as group:
+            running = group.create_task(supervisor.run(), name="children")
+            ended = group.create_task(signalled.wait(), name="signals")
+            working = group.create_task(_when_ready(supervisor, work), name="work")
+            await asyncio.wait((running, ended, working), return_when=asyncio.FIRST_COMPLETED)
+            supervisor.stop()
+            for task in (ended, working):
+                task.cancel()  # no effect on one that is done
+            death = await running
+    except BaseExceptionGroup as group:  # the first to fail has ended the others
+        raise group.exceptions[0] from None
     if death is not None:
         raise ChildDied(death)
     return None if working.cancelled() else working.result()

@@ -7,6 +7,7 @@ import socket
 import sys
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 
 from services.cli.supervisor import Bounds, Child, Echo, Supervisor, while_ready
@@ -65,7 +66,7 @@ def _port(text: str) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serves until SIGINT or SIGTERM; 0 then, 1 when a service died."""
+    """Serves until SIGINT, SIGTERM or SIGHUP; 0 then, 1 when a service died."""
     addresses = claim(chosen_addresses(args))
     supervisor = Supervisor(children(addresses, args.bundle), printer(args.quiet), bounds(args.wait))
     asyncio.run(while_ready(supervisor, lambda: _greet(addresses.gateway_url)))
@@ -182,7 +183,8 @@ def printer(quiet: bool = False) -> Echo:
         label = f"{name:<8}│"
         if colour:
             label = f"\x1b[{COLOURS[zlib.crc32(name.encode()) % len(COLOURS)]}m{label}\x1b[0m"
-        print(label, line, file=sys.stderr, flush=True)
+        with suppress(OSError):  # the services go on when their reader left (`| head`, a closed terminal)
+            print(label, line, file=sys.stderr, flush=True)
 
     return (lambda _name, _line: None) if quiet else echo
 

@@ -92,7 +92,7 @@ def test_a_child_that_dies_after_readiness_ends_the_work_and_stops_the_others(tm
     assert ("a", "drained") in lines.said
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_every_child_and_is_no_failure(number: signal.Signals) -> None:
     async def work() -> None:
         os.kill(os.getpid(), number)
@@ -101,6 +101,18 @@ def test_a_signal_stops_every_child_and_is_no_failure(number: signal.Signals) ->
     lines = Lines()
     assert run([server("a", free_port()), server("b", free_port())], work, lines) is None
     assert sum(line == "drained" for _, line in lines.said) == 2
+
+
+def test_what_work_raises_comes_as_it_is_and_the_children_are_gone() -> None:
+    async def work() -> None:
+        raise BrokenPipeError
+
+    lines = Lines()
+    a = server("a", free_port())
+    b = program("b", "import os, time; print(os.getpid(), flush=True); time.sleep(600)")
+    with pytest.raises(BrokenPipeError):
+        run([a, b], work, lines)
+    assert all(gone(int(line)) for name, line in lines.said if name == "b")
 
 
 def test_a_child_that_will_not_stop_is_killed_within_the_bound() -> None:

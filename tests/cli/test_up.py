@@ -1,4 +1,6 @@
+import io
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -8,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from services.cli import build_parser
-from services.cli.up import Addresses, PortTaken, children, chosen_addresses, claim
+from services.cli.up import Addresses, PortTaken, children, chosen_addresses, claim, printer
 
 RECORDING = Path(__file__).parents[2] / "examples" / "capital.wav"
 DEFAULTS = Addresses("127.0.0.1", 0, 0, 0, 0)
@@ -71,6 +73,16 @@ def test_what_is_no_port_is_a_wrong_command_line(port: str, capsys: pytest.Captu
         build_parser().parse_args(["up", f"--llm-port={port}"])
     assert end.value.code == 2
     assert f"argument --llm-port: {port!r} is no port; expected 0 to 65535" in capsys.readouterr().err
+
+
+def test_a_line_that_nobody_reads_any_more_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with os.fdopen(write_end, "wb", buffering=0) as unread:
+        monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(unread, write_through=True))
+        printer()("llm", "a line")
+        with pytest.raises(BrokenPipeError):
+            print("another", file=sys.stderr, flush=True)
 
 
 @pytest.mark.embedded
