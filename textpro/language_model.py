@@ -7,7 +7,10 @@ import hashlib
 import importlib.util
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,6 +19,9 @@ from torch import Tensor
 from textpro.bundle import Bundle
 from textpro.cache import fetched, made_once
 from textpro.errors import BundleError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 log = logging.getLogger(__name__)
 EMBEDDED_NAME = "smollm2-135m-instruct"
@@ -72,17 +78,19 @@ def adapted_llm(base: Path, adapter: Path, cache: Path) -> Path:
         from peft import PeftModel
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        model = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
+        with readable(base):
+            model = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
         try:
             adapted = PeftModel.from_pretrained(model, str(adapter))
         except (RuntimeError, ValueError, KeyError, OSError, SafetensorError) as error:  # PEFT checks nothing before
-            why = " ".join(f"{type(error).__name__}: {error}".split())[:_SHOWN]
             raise BundleError(
                 f"{adapter} can't be merged into {base}: name the LLM the bundle was trained with, or restore the "
-                f"adapter ({why})"
+                f"adapter ({_in_short(error)})"
             ) from error
         adapted.merge_and_unload().save_pretrained(directory)  # pyright: ignore[reportCallIssue]
-        AutoTokenizer.from_pretrained(base).save_pretrained(directory)
+        with readable(base):
+            tokenizer = AutoTokenizer.from_pretrained(base)
+        tokenizer.save_pretrained(directory)
 
     return made_once(target, merge)
 
@@ -103,14 +111,33 @@ def _identity(directory: Path) -> "hashlib._Hash":
     return digest
 
 
+@contextmanager
+def readable(model: Path) -> Iterator[None]:
+    """Raises BundleError for what other libraries raise in the block, which reads an LLM's directory."""
+    try:
+        yield
+    except (SafetensorError, OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise BundleError(f"{model} can't be read as an LLM ({_in_short(error)})") from error
+
+
+def _in_short(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:_SHOWN]
+
+
+def max_positions(config: "PreTrainedConfig") -> int | None:
+    """The longest sequence that an LLM's config states; that of a multimodal one, in its part for text."""
+    return getattr(config.get_text_config(), "max_position_embeddings", None)
+
+
 class EmbeddingTable:
     """An LLM's input embeddings, read from its safetensors row by row: no model is loaded for it."""
 
     def __init__(self, model: Path) -> None:
-        """Raises BundleError when the directory holds no embedding matrix."""
-        file, name = _embedding_place(model)
-        self._matrix = safe_open(file, framework="pt").get_slice(name)
-        self.width: int = self._matrix.get_shape()[1]
+        """Raises BundleError when the directory holds no embedding matrix, or files that are broken."""
+        with readable(model):
+            file, name = _embedding_place(model)
+            self._matrix = safe_open(file, framework="pt").get_slice(name)
+            self.width: int = self._matrix.get_shape()[1]
 
     def __call__(self, token_ids: Tensor) -> Tensor:
         """token_ids: (R,) int64 -> (R, D) float32."""

@@ -72,11 +72,14 @@ def _complain(error: Exception, *, code: int) -> int:
 
 
 def _become_vllm(settings: LlmSettings) -> None:
+    from services.llm.spoken_turns import SpokenTurns
     from textpro.bundle import Bundle
     from textpro.language_model import bundle_llm
 
     # Made here, once, so that vLLM finds a plain model directory.
-    model = bundle_llm(Bundle.load(settings.bundle), settings.cache, name=settings.model)
+    bundle = Bundle.load(settings.bundle)
+    model = bundle_llm(bundle, settings.cache, name=settings.model)
+    SpokenTurns.load(settings, bundle, model)  # what is wrong with them is said before vLLM starts, and in one line
     command = vllm_command(settings, model, on_gpu=_has_cuda())
     log.info("starting vLLM", extra={"command": shlex.join(command)})
     os.execv(command[0], command)

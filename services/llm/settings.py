@@ -1,8 +1,9 @@
 """What an operator can say about the LLM service; both engines, and the middleware inside vLLM, read it."""
 
+import shlex
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.runtime.settings import ServiceSettings
@@ -57,3 +58,9 @@ class LlmSettings(ServiceSettings):
 
     vllm_args: str = ""
     """More arguments for vLLM's server, as on its command line."""
+
+    @field_validator("vllm_args")
+    @classmethod
+    def _closed_quotes(cls, value: str) -> str:
+        shlex.split(value)
+        return value

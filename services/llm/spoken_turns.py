@@ -12,7 +12,7 @@ from services.llm.settings import MODEL_NAME, LlmSettings
 from services.llm.soft_tokens import MAX_VECTORS, read_prosody, read_rows, write_rows
 from textpro.bundle import Bundle
 from textpro.errors import BundleError
-from textpro.language_model import EmbeddingTable, bundle_llm
+from textpro.language_model import EmbeddingTable, bundle_llm, max_positions, readable
 from textpro.projector import Projector
 from textpro.prompt import ChatTemplate, PromptError, embed, spoken
 
@@ -32,7 +32,7 @@ class SpokenTurns:
 
     @classmethod
     def load(cls, settings: LlmSettings, bundle: Bundle, model: Path) -> Self:
-        """Reads projector and tokenizer. Raises BundleError when the projector does not fit the LLM."""
+        """Reads projector and tokenizer. Raises BundleError when a file is broken, or the projector does not fit."""
         embedding = EmbeddingTable(model)
         projector = Projector.load(bundle.projector_path) if bundle.projector_path is not None else None
         if projector is not None and projector.llm_width != embedding.width:
@@ -40,8 +40,11 @@ class SpokenTurns:
                 f"the projector of {bundle.path} gives {projector.llm_width} values; {model} has embeddings of "
                 f"{embedding.width}: name the LLM the bundle was trained with"
             )
-        template = ChatTemplate(AutoTokenizer.from_pretrained(model))
-        limit = settings.context or int(AutoConfig.from_pretrained(model).max_position_embeddings)
+        with readable(model):
+            template = ChatTemplate(AutoTokenizer.from_pretrained(model))
+            limit = settings.context or max_positions(AutoConfig.from_pretrained(model))
+        if limit is None:
+            raise BundleError(f"{model} does not state its longest prompt: set TEXTPRO_LLM_CONTEXT")
         return cls(bundle, template, embedding, projector, limit, settings.allow_prompt_embeds)
 
     @classmethod

@@ -18,6 +18,7 @@ from services.llm.settings import LlmSettings
 from services.llm.text_stream import TextStream
 from services.llm.worker import Job, Worker
 from services.runtime.metrics import Metrics
+from textpro.language_model import max_positions, readable
 from textpro.prompt import ChatTemplate, PromptError, Segment, embed, n_positions
 
 
@@ -103,7 +104,7 @@ class TransformersEngine:
         max_tokens: int,
         context: int | None = None,
     ) -> None:
-        self.context: int = min(context or 2**31, model.config.max_position_embeddings)
+        self.context: int = min(context or 2**31, max_positions(model.config) or 2**31)
         self._model = model
         self._tokenizer = tokenizer
         self._template = template
@@ -117,13 +118,14 @@ class TransformersEngine:
 
     @classmethod
     def load(cls, settings: LlmSettings, path: Path, template: ChatTemplate, worker: Worker, metrics: Metrics) -> Self:
-        """Reads the weights: seconds to minutes."""
+        """Reads the weights: seconds to minutes. Raises BundleError when a file is broken."""
         device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = settings.dtype if settings.dtype != "auto" else "float32" if device == "cpu" else "auto"
         if settings.threads:
             torch.set_num_threads(settings.threads)
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, device_map=device).eval()
-        tokenizer = AutoTokenizer.from_pretrained(path)
+        with readable(path):
+            model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, device_map=device).eval()
+            tokenizer = AutoTokenizer.from_pretrained(path)
         return cls(
             model, tokenizer, template, worker, metrics, max_tokens=settings.max_tokens, context=settings.context
         )

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,27 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    BloomConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlavaConfig,
+    PreTrainedTokenizerFast,
+)
 
 from textpro.bundle import Bundle
 from textpro.config import BundleConfig
 from textpro.errors import BundleError
-from textpro.language_model import EMBEDDED_NAME, EmbeddingTable, adapted_llm, bundle_llm, identity, resolve_llm
+from textpro.language_model import (
+    EMBEDDED_NAME,
+    EmbeddingTable,
+    adapted_llm,
+    bundle_llm,
+    identity,
+    max_positions,
+    resolve_llm,
+)
 
 
 @pytest.fixture
@@ -57,6 +73,38 @@ def test_the_embedding_table_gives_the_models_rows(llama: Path) -> None:
     ids = torch.tensor([3, 0, 3])
     torch.testing.assert_close(EmbeddingTable(llama)(ids), model.get_input_embeddings()(ids).detach())
     assert EmbeddingTable(llama)(ids[:0]).shape == (0, 16)
+
+
+def cut_short(llm: Path) -> None:
+    weights = llm / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+
+
+def indexed(content: str) -> Callable[[Path], object]:
+    return lambda llm: (llm / "model.safetensors.index.json").write_text(content)
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        cut_short,
+        indexed("{"),
+        indexed("[]"),
+        indexed('{"weight_map": []}'),
+        indexed('{"weight_map": {"model.embed_tokens.weight": "gone.safetensors"}}'),
+        indexed('{"weight_map": {"other.embed_tokens.weight": "model.safetensors"}}'),
+    ],
+)
+def test_weights_that_are_broken_are_refused_with_their_place(break_it: Callable[[Path], object], llama: Path) -> None:
+    break_it(llama)
+    with pytest.raises(BundleError, match=f"{llama} can't be read as an LLM"):
+        EmbeddingTable(llama)
+
+
+def test_the_longest_sequence_of_a_multimodal_llm_is_that_of_its_text() -> None:
+    assert max_positions(LlamaConfig(max_position_embeddings=77)) == 77
+    assert max_positions(LlavaConfig(text_config=LlamaConfig(max_position_embeddings=78))) == 78
+    assert max_positions(BloomConfig()) is None
 
 
 @pytest.fixture
@@ -108,6 +156,15 @@ def test_an_adapter_of_another_width_is_refused_with_what_to_do(
     LlamaForCausalLM(wider).save_pretrained(tmp_path / "wider")
     with pytest.raises(BundleError, match=r"wider: name the LLM the bundle was trained with.*size mismatch"):
         adapted_llm(tmp_path / "wider", tmp_path / "adapter", tmp_path / "cache")
+
+
+def test_an_adapter_for_a_base_that_is_broken_is_refused_with_the_base(
+    llama: Path, adapted: PeftModel, tmp_path: Path
+) -> None:
+    adapted.save_pretrained(str(tmp_path / "adapter"))
+    cut_short(llama)
+    with pytest.raises(BundleError, match=f"{llama} can't be read as an LLM"):
+        adapted_llm(llama, tmp_path / "adapter", tmp_path / "cache")
 
 
 @pytest.mark.parametrize("lost", ["adapter_config.json", "adapter_model.safetensors"])
