@@ -96,13 +96,16 @@ class Bundle:
 
     @property
     def encoder_weights(self) -> list[Path]:
-        """The Whisper's safetensors files: one, or the shards its index names."""
+        """The Whisper's safetensors files: one, or the shards its index names. Raises BundleError when it is broken."""
         if (single := self.encoder_path / "model.safetensors").is_file():
             return [single]
         index = self.encoder_path / "model.safetensors.index.json"
         if not index.is_file():
             return []
-        return [self.encoder_path / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
+        try:
+            return [index.with_name(name) for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise BundleError(f"{index} does not name the weights' files ({type(error).__name__}: {error})") from error
 
     @property
     def projector_path(self) -> Path | None:

@@ -149,6 +149,15 @@ def test_a_missing_file_is_named(copy: Path, missing: str) -> None:
         Bundle.load(copy)
 
 
+@pytest.mark.parametrize("index", ["{", "[]", "{}", '{"weight_map": {"a": 1}}'])
+def test_an_index_of_weights_that_is_broken_is_named(copy: Path, index: str) -> None:
+    weights = copy / "encoder" / "model.safetensors"
+    weights.unlink()
+    weights.with_name("model.safetensors.index.json").write_text(index)
+    with pytest.raises(BundleError, match=r"model\.safetensors\.index\.json does not name the weights' files"):
+        Bundle.load(copy)
+
+
 def test_a_model_that_is_no_whisper_is_refused(copy: Path) -> None:
     (copy / "encoder" / "config.json").write_text('{"model_type": "llama"}')
     with pytest.raises(BundleError, match="'llama' model; expected a Whisper"):
