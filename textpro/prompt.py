@@ -32,7 +32,7 @@ PART_SEPARATOR = "\n"
 
 
 class PromptError(TextProError):
-    """The messages can't be made into a prompt: the template refuses them, or a text holds the placeholder."""
+    """The messages can't be made into a prompt: template or tokenizer refuses them, or a text holds the placeholder."""
 
 
 @dataclass(frozen=True)
@@ -114,10 +114,13 @@ class ChatTemplate:
         self._lock = threading.Lock()
 
     def tokenize(self, text: str) -> list[int]:
-        """The tokens of a bare text, without begin or end. Raises PromptError when it holds the placeholder."""
+        """The tokens of a bare text, without begin or end. Raises PromptError for the placeholder, and for no text."""
         _refuse_placeholder(text)
-        with self._lock:
-            return list(self._plain(text, add_special_tokens=False)["input_ids"])
+        try:
+            with self._lock:
+                return list(self._plain(text, add_special_tokens=False)["input_ids"])
+        except (ValueError, TypeError) as error:  # half of a surrogate pair, which JSON lets through
+            raise PromptError(f"the tokenizer refuses {text[:40]!r}: {error}") from error
 
     def sequence(self, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool = True) -> list[Segment]:
         """The whole prompt as segments: exactly what is trained and served (L = the sum of their lengths).

@@ -106,7 +106,8 @@ class ProsodyMiddleware:
             if message["type"] == "http.response.start":
                 statuses.append(message["status"])
 
-        await self._app({**scope, "path": "/health", "raw_path": b"/health"}, receive, note)
+        # vLLM answers GET alone, and HEAD wants the same status.
+        await self._app({**scope, "method": "GET", "path": "/health", "raw_path": b"/health"}, receive, note)
         ready = statuses == [200]
         report = {"ready": ready, "draining": False, "dependencies": {"engine": "ok" if ready else "not healthy"}}
         await JSONResponse(report, 200 if ready else 503)(scope, receive, send)

@@ -25,7 +25,7 @@ def read_prosody(part: dict[str, Any], width: int | None, place: str) -> Tensor:
     """
     shape, data = part.get("shape"), part.get("data")
     if not isinstance(shape, list) or len(shape) != 2 or any(type(size) is not int or size < 1 for size in shape):
-        raise _invalid(f"shape is {str(shape)[:80]}; expected [1, W] or [N, W]", place)
+        raise _invalid(f"shape is {repr(shape)[:80]}; expected [1, W] or [N, W]", place)
     n, w = shape
     if n > MAX_VECTORS:
         raise _invalid(f"shape has {n} vectors; at most {MAX_VECTORS} are accepted", place)

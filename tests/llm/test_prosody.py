@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import httpx
 import numpy as np
 import pytest
 import torch
+from fastapi import FastAPI
 
 from services.contracts.errors import BadRequest
 from services.llm.prosody import ProsodyMiddleware
@@ -121,6 +123,28 @@ def test_a_trusted_clients_soft_tokens_are_checked_all_the_same(
 def test_bytes_that_are_no_tensor_are_refused(data: Any) -> None:
     with pytest.raises(BadRequest):
         read_rows({"data": data}, 576, 8, "here")
+
+
+@pytest.mark.parametrize("place", ["shape", "transcript"])
+def test_half_of_a_surrogate_pair_is_a_bad_request(
+    place: str, make_bundle: Callable[..., Path], serve_bundle: Callable[[Path], Any]
+) -> None:
+    half = "\ud800"
+    part, text = (PART | {"shape": half}, "Hi") if place == "shape" else (PART, half)
+    request = {"messages": [{"role": "user", "content": [part, {"type": "text", "text": text}]}]}
+    with serve_bundle(make_bundle("interleaved")) as client:
+        answer = client.post(CHAT, content=json.dumps(request), headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "messages[0].content[0]")
+
+
+def test_head_asks_an_engine_that_answers_get_alone(
+    hollow_bundle: Path, tiny_llm: Path, serve_app: Callable[[Any], Any]
+) -> None:
+    engine = FastAPI()
+    engine.get("/health")(lambda: None)
+    settings = LlmSettings(bundle=str(hollow_bundle), model=str(tiny_llm))
+    with serve_app(ProsodyMiddleware(engine, settings=settings)) as url, httpx.Client(base_url=url) as client:
+        assert client.get("/readyz").status_code == client.head("/readyz").status_code == 200
 
 
 def test_the_same_vector_gives_the_same_bytes(make_bundle: Callable[..., Path], model_dir: Path) -> None:

@@ -128,6 +128,13 @@ def test_a_text_with_the_placeholder_is_refused(template: ChatTemplate) -> None:
         template.tokenize(PLACEHOLDER)
 
 
+def test_half_of_a_surrogate_pair_is_refused(template: ChatTemplate) -> None:
+    with pytest.raises(PromptError):
+        template.sequence([{"role": "user", "content": "a\ud800"}])
+    with pytest.raises(PromptError, match=r"'a\\ud800'"):
+        template.tokenize("a\ud800")
+
+
 def test_messages_the_template_refuses_are_an_error_of_ours(template: ChatTemplate) -> None:
     with pytest.raises(PromptError, match="no tools here"):
         template.sequence([{"role": "tool", "content": "x"}])
