@@ -34,6 +34,8 @@ def connect(url: str, api_key: str | None = None) -> Iterator[httpx.Client]:
     try:
         with httpx.Client(base_url=url, headers=headers, timeout=timeout, mounts=_DIRECT) as client:
             yield client
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
+        raise ChatError(f"{url!r} is no gateway's address ({error}); expected http://host:port") from error
     except httpx.ConnectError as error:
         raise ChatError(f"no gateway at {url} ({error}); start one with `textpro up`, or name it with --url") from error
     except httpx.TransportError as error:
@@ -59,7 +61,7 @@ def ask(
         _raise_for(response)
         return response.json()
     with client.stream("POST", "/v1/chat", headers={"Accept": "text/event-stream"}, **body) as response:
-        if response.is_error:
+        if not response.is_success:
             response.read()
         _raise_for(response)
         for event in EventSource(response).iter_sse():
@@ -73,8 +75,10 @@ def ask(
 
 
 def _raise_for(response: httpx.Response) -> None:
-    if not response.is_error:
+    if response.is_success:
         return
+    if response.next_request is not None:
+        raise ChatError(f"{response.url} redirects to {response.next_request.url}; name the gateway itself with --url")
     try:
         message = message_of(response.json())
     except ValueError:

@@ -20,19 +20,24 @@ LOCAL = ("127.0.0.1", "localhost", "::1")  # a proxy named in the environment is
 @asynccontextmanager
 async def connect(url: str, options: Mapping[str, str], api_key: str | None = None) -> AsyncIterator[ClientConnection]:
     """A live conversation with the gateway at `url`. Raises ChatError when there is none to be had."""
-    parts = urlsplit(url)
-    scheme, path = SCHEMES.get(parts.scheme, parts.scheme), parts.path.rstrip("/") + PATH
-    target = urlunsplit((scheme, parts.netloc, path, urlencode(options), ""))
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    proxy = None if parts.hostname in LOCAL else True
+    no_address = f"{url!r} is no gateway's address; expected http://host:port"
     try:
+        parts = urlsplit(url)
+        scheme, path = SCHEMES.get(parts.scheme, parts.scheme), parts.path.rstrip("/") + PATH
+        target = urlunsplit((scheme, parts.netloc, path, urlencode(options), ""))
+        proxy = None if parts.hostname in LOCAL else True
         line = await open_socket(
             target, additional_headers=headers, proxy=proxy, open_timeout=CONNECT_TIMEOUT_S, compression=None
         )
     except InvalidStatus as error:
         raise ChatError(f"the gateway answered {error.response.status_code}: {_reason(error)}") from error
     except InvalidURI as error:
-        raise ChatError(f"{url!r} is no gateway's address; expected http://host:port") from error
+        if error.uri.startswith(("http:", "https:")):  # ours is of a WebSocket, and redirects to such are followed
+            raise ChatError(f"{url} redirects to {error.uri}; name the gateway itself with --url") from error
+        raise ChatError(no_address) from error
+    except ValueError as error:
+        raise ChatError(no_address) from error
     except (OSError, WebSocketException) as error:  # a timeout is an OSError, too
         raise ChatError(f"no gateway at {url} ({error}); start one with `textpro up`, or name it with --url") from error
     try:

@@ -16,13 +16,16 @@ RECORDING = Path(__file__).parents[2] / "examples" / "capital.wav"
 
 
 class FakeGateway(ThreadingHTTPServer):
-    """Answers every turn with the protocol's example, whole or streamed, or refuses it; keeps what it was sent."""
+    """Answers every turn with the protocol's example, whole or streamed, refuses or redirects it; keeps what it was
+    sent."""
 
-    def __init__(self, *, refuses: bool = False, breaks_off: bool = False, **answer: str) -> None:
+    def __init__(
+        self, *, refuses: bool = False, breaks_off: bool = False, moved_to: str | None = None, **answer: str
+    ) -> None:
         """answer: what is other than in the example."""
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answer = EXAMPLE_ANSWER | answer
-        self.refuses, self.breaks_off = refuses, breaks_off
+        self.refuses, self.breaks_off, self.moved_to = refuses, breaks_off, moved_to
         self.sent: list[tuple[dict[str, str], bytes]] = []
 
     @property
@@ -41,6 +44,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.sent.append((dict(self.headers), self.rfile.read(int(self.headers["Content-Length"]))))
         if self.server.refuses:
             return self._answer(429, "application/json", json.dumps(body(Overloaded("the house is full"))))
+        if self.server.moved_to is not None:
+            return self._answer(308, "text/html", "<p>moved</p>", Location=self.server.moved_to)
         if "text/event-stream" not in self.headers["Accept"]:
             return self._answer(200, "application/json", json.dumps(self.server.answer))
         pieces = self.server.answer["reply"].split(" ")
@@ -50,10 +55,10 @@ class _Handler(BaseHTTPRequestHandler):
         stream = "".join(f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n" for name, data in events)
         return self._answer(200, "text/event-stream", stream)
 
-    def _answer(self, status: int, kind: str, text: str) -> None:
+    def _answer(self, status: int, kind: str, text: str, **more: str) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(text.encode())))
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(text.encode())), **more}.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(text.encode())
 
@@ -149,6 +154,21 @@ def test_a_refusal_is_shown_in_the_gateways_own_words(mode: list[str], capsys: p
     with serving(FakeGateway(refuses=True)) as gateway:
         assert main(["chat", str(RECORDING), "--url", gateway.url, *mode]) == 1
     assert "429: the house is full" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mode", [[], ["--stream"]])
+def test_an_address_that_redirects_is_told_where_to(mode: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(FakeGateway(moved_to="/elsewhere")) as gateway:
+        assert main(["chat", str(RECORDING), "--url", gateway.url, *mode]) == 1
+        assert f"{gateway.url}/v1/chat redirects to {gateway.url}/elsewhere" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://localhost:http", "nowhere", "ftp://localhost", "http://a..b"])
+def test_what_is_no_address_is_said_plainly(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["chat", str(RECORDING), "--url", url]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"textpro: {url!r} is no gateway's address")
+    assert said.count("\n") == 1
 
 
 def test_a_stream_that_ends_early_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import sys
 import threading
 import wave
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
@@ -281,6 +282,34 @@ def test_no_gateway_no_address_and_no_file_are_said_plainly(question: Path, caps
     assert "expected http://host:port" in capsys.readouterr().err
     assert main(["listen", "no.wav"]) == 1
     assert "no.wav can't be read: No such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://localhost:http", "http://localhost:70000", "http://a..b"])
+def test_what_is_no_address_is_said_in_one_line(url: str, question: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["listen", str(question), "--url", url]) == 1
+    assert capsys.readouterr().err == f"textpro: {url!r} is no gateway's address; expected http://host:port\n"
+
+
+def test_an_address_that_redirects_to_http_is_told_where_to(question: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Moved(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.send_response(308)
+            self.send_header("Location", "https://example.org/v1/stream")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Moved) as server:
+        threading.Thread(target=server.serve_forever).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        try:
+            assert main(["listen", str(question), "--url", url]) == 1
+        finally:
+            server.shutdown()
+    assert f"{url} redirects to https://example.org/v1/stream" in capsys.readouterr().err
 
 
 class Terminal(io.StringIO):
