@@ -155,6 +155,8 @@ def run_paralinguistic(args: argparse.Namespace) -> int:
         heard = listen(args.facts, hearing.load(args), limit=args.limit)
         outcomes[report.FACTS] = exchange.facts(slm, heard, voices)
     answers = [Answers(name, form, tuple(found)) for form, found in outcomes.items() if found]
+    if not answers:
+        raise ResultsError(f"{args.turns} has no question for {', '.join(outcomes)}")
     _finish(args, report.PARALINGUISTIC, name, answers, {})
     return 0
 

@@ -136,4 +136,4 @@ def test_questions_about_voices_are_decided_answered_and_exchanged(
     sizes = {one.form: len(one.outcomes) for one in run.answers}
     assert sizes == {"likelihood": 2, "generated": 2, "tone": 2}  # nobody asked for facts aloud
     tone = next(one for one in run.answers if one.form == "tone")
-    assert {outcome.id: outcome.right for outcome in tone.outcomes} == {"a with 00000/b": 0, "b with 00000/a": 1}
+    assert {outcome.id: outcome.right for outcome in tone.outcomes} == {"a with b": 0, "b with a": 1}

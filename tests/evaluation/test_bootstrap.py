@@ -20,6 +20,13 @@ def test_it_covers_the_mean_over_seeds_that_differ() -> None:
     assert hits >= 80
 
 
+def test_few_seeds_spread_as_far_as_a_mean_of_so_many_does() -> None:
+    seeds = np.linspace(0, 1, 4)
+    made = interval([np.repeat(seeds[:, None], 9, axis=1)])
+    # Were as many drawn as there are, it would be 13 % less.
+    assert made.high - made.low == pytest.approx(2 * 1.96 * seeds.std(ddof=1) / 2, rel=0.1)
+
+
 def test_what_is_the_same_everywhere_has_no_width() -> None:
     assert interval([np.zeros((3, 50))]) == Interval(0.0, 0.0, 0.0)
 

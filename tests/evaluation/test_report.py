@@ -5,9 +5,9 @@ from xml.etree import ElementTree
 import pytest
 
 from services.cli import main
-from textpro.evaluation import results
+from textpro.evaluation import report, results
 from textpro.evaluation.bootstrap import StatisticsError
-from textpro.evaluation.report import MODALITY_GAP, PARALINGUISTIC, PROBING, WER, Table, tables
+from textpro.evaluation.report import CHANCE, MODALITY_GAP, PARALINGUISTIC, PROBING, WER, Table, tables
 from textpro.evaluation.results import CASCADE, TOPLINE, Answers, Outcome, ResultsError, Run, read, read_folder
 
 OURS = "TextPro global"
@@ -25,11 +25,11 @@ def gap_run(ours: str, seed: int = 0) -> Run:
 
 def test_accuracy_and_gap_are_means_over_questions_and_seeds() -> None:
     table = tables([gap_run("1100"), gap_run("1111", seed=1)])[MODALITY_GAP][0]
-    assert list(table.rows) == [TOPLINE, CASCADE, OURS]
+    assert list(table.rows) == [TOPLINE, CASCADE, OURS, CHANCE]
     assert [cell.mean for cell in table.rows[OURS] if cell] == pytest.approx([75, 0])
     assert [cell.mean for cell in table.rows[CASCADE] if cell] == pytest.approx([25, 50])
     assert table.rows[TOPLINE][1] is None
-    assert "4 questions; chance 25 %" in table.note
+    assert "4 questions." in table.note
 
 
 def test_the_gap_of_the_same_answers_is_zero_without_doubt() -> None:
@@ -52,6 +52,26 @@ def test_a_topline_of_other_questions_is_refused() -> None:
         tables([run])
 
 
+@pytest.mark.parametrize("asked", [outcomes("110"), outcomes("1100", "house")])
+def test_seeds_that_were_asked_other_questions_are_refused(asked: tuple[Outcome, ...]) -> None:
+    with pytest.raises(ResultsError, match="TextPro, likelihood: seed 2 was not asked the 4 questions of seed 1"):
+        tables([voice_run("TextPro", outcomes("1100"), 1), voice_run("TextPro", asked, 2)])
+
+
+def test_other_questions_under_the_same_ids_are_not_compared() -> None:
+    other = tuple(replace(outcome, task="house") for outcome in outcomes("1100"))
+    with pytest.raises(StatisticsError, match="other test sets"):
+        tables([voice_run("TextPro", outcomes("1100")), voice_run("Other", other)])
+
+
+def test_chance_is_that_of_each_column_and_no_bar() -> None:
+    asked = (*outcomes("11", "style"), *(replace(one, options=2) for one in outcomes("111111", "gender")))
+    (table,) = tables([voice_run("TextPro", asked)])[PARALINGUISTIC]
+    assert [cell.mean for cell in table.rows[CHANCE] if cell] == [50, 25, 37.5]
+    assert "| chance | 50.0 | 25.0 | 37.5 |" in table.markdown()
+    assert CHANCE not in {node.text for node in table.chart().iter("text")}
+
+
 def test_every_attribute_counts_the_same_in_the_average() -> None:
     answers = Answers(OURS, "likelihood", (*outcomes("1" * 90, "style"), *outcomes("0" * 10, "age")))
     (table,) = tables([Run(PARALINGUISTIC, 0, (answers,))])[PARALINGUISTIC]
@@ -65,6 +85,7 @@ def test_an_attribute_that_a_system_was_not_asked_is_a_dash() -> None:
     (table,) = tables(runs)[PARALINGUISTIC]
     assert table.rows["Other"][0] is None
     assert "| Other | – | 50.0 ± 50.0 | 50.0 ± 50.0 |" in table.markdown()
+    assert "4 questions, Other 2." in table.note
 
 
 def voice_run(system: str, answers: tuple[Outcome, ...], seed: int = 0) -> Run:
@@ -74,7 +95,7 @@ def voice_run(system: str, answers: tuple[Outcome, ...], seed: int = 0) -> Run:
 def test_topline_and_cascade_come_first_then_textpro_then_the_others() -> None:
     named = ("Another", "TextPro", CASCADE, "TextPro 5:1", TOPLINE)
     run = Run(MODALITY_GAP, 0, tuple(Answers(name, "letter", outcomes("10")) for name in named))
-    assert list(tables([run])[MODALITY_GAP][0].rows) == [TOPLINE, CASCADE, "TextPro", "Another", "TextPro 5:1"]
+    assert list(tables([run])[MODALITY_GAP][0].rows) == [TOPLINE, CASCADE, "TextPro", "Another", "TextPro 5:1", CHANCE]
 
 
 def test_a_seed_that_is_there_twice_is_refused_with_its_file(tmp_path: Path) -> None:
@@ -86,7 +107,7 @@ def test_a_seed_that_is_there_twice_is_refused_with_its_file(tmp_path: Path) -> 
 
 def test_forms_of_one_seed_may_lie_in_several_files() -> None:
     runs = [Run(PARALINGUISTIC, 1, (Answers(OURS, form, outcomes("10")),)) for form in ("generated", "likelihood")]
-    assert [list(table.rows) for table in tables(runs)[PARALINGUISTIC]] == [[OURS], [OURS]]
+    assert [list(table.rows) for table in tables(runs)[PARALINGUISTIC]] == [[OURS, CHANCE], [OURS, CHANCE]]
 
 
 def test_the_topline_counts_once_however_often_it_was_measured() -> None:
@@ -109,6 +130,20 @@ def test_the_difference_to_textpro_is_over_the_questions_that_both_answered() ->
     difference = table.rows["Other"][-1]
     assert difference is not None
     assert (difference.mean, difference.low, difference.high) == pytest.approx((-50, -50, -50))
+
+
+def test_what_one_training_typed_and_heard_is_compared_seed_by_seed() -> None:
+    def runs(typed: str) -> list[Run]:
+        heard = {"TextPro": outcomes("1" * 40), typed: outcomes("1" * 40)}
+        missed = {"TextPro": outcomes("0" * 40), typed: outcomes("0" * 40)}
+        asked = enumerate((heard, missed))
+        return [Run(PARALINGUISTIC, s, tuple(Answers(n, "likelihood", o) for n, o in ran.items())) for s, ran in asked]
+
+    own, other = (tables(runs(name))[PARALINGUISTIC][0].rows[name][-1] for name in ("TextPro, typed", "Other"))
+    assert own is not None
+    assert other is not None
+    assert (own.low, own.high) == (0, 0)
+    assert other.low < 0 < other.high
 
 
 def test_without_textpro_or_without_others_there_is_no_difference() -> None:
@@ -158,7 +193,7 @@ def test_runs_with_other_settings_are_rows_of_their_own() -> None:
 def test_the_divergence_is_told_in_nats_with_three_digits() -> None:
     run = Run(MODALITY_GAP, 0, gap_run("1100").answers, OURS, {"KL": {"kl": 0.0793}})
     table = tables([run])[MODALITY_GAP][-1]
-    assert f"| {OURS} | 0.079 ± 0.000 |" in table.markdown()
+    assert f"| {OURS} | 0.079 |" in table.markdown()
     assert "nats" in {node.text for node in table.chart().iter("text")}
 
 
@@ -170,12 +205,37 @@ def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"measure": "wer"}', '{"measure": "x", "seed": 0, "answers": [{}]}']
+    "content",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"measure": "wer"}',
+        '{"measure": "x", "seed": 0, "answers": [{}]}',
+        '{"measure": "x", "seed": 0, "answers": [{"system": "s", "form": "f", "outcomes": []}]}',
+        '{"measure": "x", "seed": 0, "answers": [{"system": "s", "form": "f", "outcomes": [["a", "b", 0, 0, 0]]}]}',
+        '{"measure": "x", "seed": 0, "answers": [{"system": "s", "form": "f", "outcomes": '
+        '[["a", "b", 0, 0, 2], ["a", "b", 0, 1, 2]]}]}',
+        '{"measure": "wer", "seed": 0, "results": {"all": 0.1}}',
+        '{"measure": "wer", "seed": 0, "settings": null}',
+    ],
 )
 def test_what_is_no_result_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "bad.json").write_text(content)
     with pytest.raises(ResultsError, match=r"bad\.json"):
         read_folder(tmp_path)
+
+
+def test_numbers_of_another_measure_are_refused_with_their_file() -> None:
+    with pytest.raises(ResultsError, match=r"here\.json: f0 is no probing"):
+        tables([Run(PROBING, 0, (), "ours", {"f0": {}}, source="here.json")])
+
+
+def test_a_report_of_nothing_is_refused(tmp_path: Path) -> None:
+    results.write(tmp_path / "none.json", Run(PROBING, 0, (), "ours"))
+    with pytest.raises(ResultsError, match=r"nothing to show in .*none\.json"):
+        report.write(read_folder(tmp_path), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
@@ -190,7 +250,7 @@ def test_the_report_holds_every_table_and_its_picture(tmp_path: Path, capsys: py
     text = (tmp_path / "made" / "report.md").read_text()
     assert text in capsys.readouterr().out
     assert "| Cascade | 25.0 ± " in text
-    assert "| ours | 10.0 ± 0.0 |" in text
+    assert "| ours | 10.0 |" in text
     for name in (MODALITY_GAP, WER):
         assert f"({name}.svg)" in text
         assert ElementTree.parse(tmp_path / "made" / f"{name}.svg").getroot().tag.endswith("svg")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from textpro.data import manifest
-from textpro.data.manifest import Clip
+from textpro.data.manifest import Clip, ManifestError
 from textpro.evaluation.wer import evaluate, word_errors, words
 
 
@@ -50,6 +50,7 @@ HEARD = {1600: "good morning all", 3200: "it's twenty five", 4800: "where was it
         ("twenty-one 21", ["twenty", "one", "21"]),
         ("'Quoted' — no", ["quoted", "no"]),
         ("Straße, Ünï", ["strasse", "ünï"]),
+        ("हिन्दी में, बोलो!", ["हिन्दी", "में", "बोलो"]),
         ("...", []),
     ],
 )
@@ -90,6 +91,12 @@ def test_the_whole_and_each_label_are_scored(corpus: Path) -> None:
     assert scores["held_out=pair"].wer == 1.0
     assert "held_out=pair" in report.table()
     assert len(report.table().splitlines()) == 5
+
+
+def test_a_corpus_without_clips_has_no_word_error_rate(tmp_path: Path) -> None:
+    (tmp_path / "manifest.jsonl").write_text("")
+    with pytest.raises(ManifestError, match="no clips"):
+        evaluate(tmp_path / "manifest.jsonl", Parrot({}))
 
 
 def test_a_limit_is_the_same_choice_each_time(corpus: Path) -> None:

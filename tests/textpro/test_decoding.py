@@ -11,7 +11,7 @@ from tests.textpro.conftest import babble
 from textpro.audio import FRAMES_PER_WINDOW, log_mel
 from textpro.bundle import Bundle
 from textpro.decoding import STAGES, DecodingOptions, SpeechDecoder, padded_frames
-from textpro.errors import AudioError, BundleError
+from textpro.errors import AudioError, AudioTooLong, BundleError
 from textpro.evaluation.transcribers import TorchWhisper
 from textpro.guards import OFF
 from textpro.tap import ProsodyTap
@@ -171,3 +171,8 @@ def test_a_model_of_the_full_window_gets_the_full_window(bundle: Bundle, cache: 
     heard = TorchWhisper(fixed).listen(UTTERANCES[0])
     assert heard.tokens == [token.id for token in decoded.tokens]
     assert relative_error(decoded.prosody, heard.prosody.numpy()) < 1e-3
+
+
+def test_pytorch_alone_refuses_what_it_would_cut_off(bundle: Bundle) -> None:
+    with pytest.raises(AudioTooLong, match=r"31\.0 s"):
+        TorchWhisper(bundle, whole=True).listen(babble(31.0, 0))

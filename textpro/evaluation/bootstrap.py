@@ -38,8 +38,9 @@ def interval(
 
     groups: (S, n_k) values, a row a seed. minus: for a paired comparison, another's values of the same items, whose
     mean is taken off. Items are drawn again within their group, and seeds, each system's on their own, for all groups
-    at once: the interval says how far other questions and another training would change the mean. One seed counts as
-    fixed. Raises StatisticsError without values, with unequal S, or where `minus` is of other items.
+    at once: the interval says how far other questions and another training would change the mean. Of S seeds S - 1 are
+    drawn, without which the spread of so few would count too little (Rao and Wu 1988). One seed counts as fixed.
+    Raises StatisticsError without values, with unequal S, or where `minus` is of other items.
     """
     sides = [groups, minus] if minus else [groups]
     for side in sides:
@@ -50,7 +51,7 @@ def interval(
         if [group.shape[1] for group in side] != [group.shape[1] for group in groups]:
             raise StatisticsError("a paired comparison needs the same items on both sides")
     rng = np.random.default_rng(seed)
-    seeds = [_shares(rng, len(side[0]), draws) for side in sides]
+    seeds = [_shares(rng, len(side[0]), draws, drawn=max(1, len(side[0]) - 1)) for side in sides]
     mean, means = 0.0, np.zeros(draws)
     for k, group in enumerate(groups):
         items = _shares(rng, group.shape[1], draws)
@@ -62,6 +63,7 @@ def interval(
     return Interval(float(mean), float(low), float(high))
 
 
-def _shares(rng: np.random.Generator, n: int, draws: int) -> np.ndarray:
-    """(D, n): how often each of n was drawn, as its weight in the mean."""
-    return rng.multinomial(n, np.full(n, 1 / n), size=draws) / n
+def _shares(rng: np.random.Generator, n: int, draws: int, *, drawn: int | None = None) -> np.ndarray:
+    """(D, n): how often each of n was drawn, as its weight in the mean. drawn: how many are; n of them without it."""
+    drawn = n if drawn is None else drawn
+    return rng.multinomial(drawn, np.full(n, 1 / n), size=draws) / drawn

@@ -5,6 +5,7 @@ Letters: N Whisper tokens, W Whisper width.
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
@@ -21,9 +22,9 @@ from textpro.evaluation.results import Outcome
 
 @dataclass(frozen=True)
 class _Voice:
-    """A clip: where its prosody (N, W) lies, its label, its normalised words."""
+    """A clip: its id, its prosody (N, W), its label, its normalised words."""
 
-    place: str
+    clip: str
     prosody: Tensor
     label: str
     words: str
@@ -33,9 +34,9 @@ def exchanged(questions: Sequence[Case], *, seed: int = 0) -> list[Case]:
     """Each question about a voice with the prosody of a clip to which another option is right; that one is `right` now.
 
     The other clip says the same words where there is such a clip, else other ones: the transcript stays in any case.
-    Questions for which no clip calls for another option are left out.
+    Questions for which no clip calls for another option are left out. Which clip it is hangs on the two alone, so that
+    encoders that miss a clip here and there are asked nearly the same.
     """
-    rng = Random(seed)
     voices = _voices(questions)
     made: list[Case] = []
     for case in questions:
@@ -44,12 +45,17 @@ def exchanged(questions: Sequence[Case], *, seed: int = 0) -> list[Case]:
         donors = [voice for voice in known if right[voice.label] not in (None, case.right)]
         words = normalise(case.turn.transcript)
         if donors:
-            voice = rng.choice([voice for voice in donors if voice.words == words] or donors)
+            voice = _drawn([voice for voice in donors if voice.words == words] or donors, f"{seed}/{case.id}")
             place = cast(int, right[voice.label])
             made.append(
-                dataclasses.replace(case, id=f"{case.id} with {voice.place}", prosody=voice.prosody, right=place)
+                dataclasses.replace(case, id=f"{case.id} with {voice.clip}", prosody=voice.prosody, right=place)
             )
     return made
+
+
+def _drawn(voices: Sequence[_Voice], lot: str) -> _Voice:
+    """One of them by chance; the same as long as it is among them and none that goes before it comes in."""
+    return min(voices, key=lambda voice: hashlib.blake2b(f"{lot}/{voice.clip}".encode()).digest())
 
 
 def _voices(questions: Sequence[Case]) -> dict[str, list[_Voice]]:
@@ -59,8 +65,8 @@ def _voices(questions: Sequence[Case]) -> dict[str, list[_Voice]]:
         place, label = case.turn.prosody, case.labels[case.right]
         # What an either-or question offers (`upset`) may be wider than a label.
         if place is not None and case.prosody is not None and label in attribute(case.task).labels:
-            voice = _Voice(place, case.prosody, label, normalise(case.turn.transcript))
-            found.setdefault(case.task, {})[place] = voice
+            clip = place.partition("/")[2]  # behind the name of the file that holds it
+            found.setdefault(case.task, {})[clip] = _Voice(clip, case.prosody, label, normalise(case.turn.transcript))
     return {task: list(clips.values()) for task, clips in found.items()}
 
 
@@ -76,9 +82,8 @@ def facts(scorer: Scorer, heard: Sequence[Asked], voices: Sequence[Tensor], *, s
 
     voices: prosody (N, W) to draw from.
     """
-    rng = Random(seed)
     own = [case for case in cases(heard, "continuation", "speech") if case.prosody is not None]
-    other = [dataclasses.replace(case, prosody=rng.choice(voices)) for case in own]
+    other = [dataclasses.replace(case, prosody=Random(f"{seed}/{case.id}").choice(voices)) for case in own]
     return [
         dataclasses.replace(before, right=before.chosen, chosen=after.chosen)
         for before, after in zip(decide(scorer, own), decide(scorer, other), strict=True)

@@ -30,6 +30,7 @@ FORMS = {
     FACTS: "the answer about facts stays",
 }
 AVERAGE = "average of attributes"
+CHANCE = "chance"
 DIFFERENCE = f"difference to {OURS}"
 
 
@@ -55,12 +56,12 @@ class Table:
         return "\n".join([*lines, *(["", self.note] if self.note else []), ""])
 
     def chart(self) -> Element:
-        """Without what was typed and without differences, which the table has."""
+        """Without chance, what was typed and differences, which the table has."""
         columns = [column for column in self.columns if column != DIFFERENCE]
         rows = {
             name: [cell for column, cell in zip(self.columns, cells, strict=True) if column in columns]
             for name, cells in self.rows.items()
-            if not name.endswith(TYPED)
+            if name != CHANCE and not name.endswith(TYPED)
         }
         bars = {name: [cell.mean if cell else None for cell in cells] for name, cells in rows.items()}
         whiskers = {name: [(c.low, c.high) if c else None for c in cells] for name, cells in rows.items()}
@@ -69,12 +70,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Hits:
-    """What one system got right in one form. hits: (S, n), a row a seed; ids and tasks: n, in the same order."""
+    """What one system got right in one form. hits: (S, n), a row a seed; ids, tasks and options (how many there were):
+    n, in the same order."""
 
+    seeds: tuple[int, ...]
     ids: tuple[str, ...]
     tasks: tuple[str, ...]
+    options: tuple[int, ...]
     hits: np.ndarray
-    chance: float
 
     def accuracy(self, *, task: str | None = None) -> Interval:
         return interval([self.hits[:, self._of(task)]]).times(100)
@@ -83,37 +86,50 @@ class Hits:
         """Every task counts the same."""
         return interval([self.hits[:, self._of(task)] for task in dict.fromkeys(self.tasks)]).times(100)
 
+    def chance(self, *, task: str | None = None) -> float:
+        """The accuracy of guesses, in percent."""
+        return 100 * float(np.mean(1 / np.array(self.options)[self._of(task)]))
+
     def gap(self, topline: "Hits") -> Interval | None:
         """The topline's accuracy minus ours, question by question. Raises StatisticsError for other questions."""
         if self.ids != topline.ids:
             raise StatisticsError("the topline was asked other questions; evaluate both on the same speech")
         return topline.difference(self)
 
-    def difference(self, other: "Hits", *, by_task: bool = False) -> Interval | None:
+    def difference(self, other: "Hits", *, by_task: bool = False, of_one_training: bool = False) -> Interval | None:
         """Our accuracy minus another's on the questions that both answered; None where there is none.
 
-        by_task: every task counts the same.
+        by_task: every task counts the same. of_one_training: a seed is the same weights on both sides, and drawn for
+        both. Raises StatisticsError where the same ids mean other questions.
         """
         ours, theirs = self._asked(other.ids), other._asked(self.ids)
+        if (ours.tasks, ours.options) != (theirs.tasks, theirs.options):
+            raise StatisticsError("questions of the same ids are not the same; keep other test sets in other folders")
         if not ours.ids:
             return None
         chosen = [ours._of(task) for task in (dict.fromkeys(ours.tasks) if by_task else [None])]
+        if of_one_training and (seeds := [seed for seed in self.seeds if seed in other.seeds]):
+            alike = ours._trained(seeds) - theirs._trained(seeds)
+            return interval([alike[:, c] for c in chosen]).times(100)
         return interval([ours.hits[:, c] for c in chosen], minus=[theirs.hits[:, c] for c in chosen]).times(100)
 
     def _asked(self, ids: Sequence[str]) -> "Hits":
         common = np.isin(self.ids, ids)
-        kept, tasks = (tuple(itertools.compress(row, common)) for row in (self.ids, self.tasks))
-        return Hits(kept, tasks, self.hits[:, common], self.chance)
+        kept, tasks, options = (tuple(itertools.compress(row, common)) for row in (self.ids, self.tasks, self.options))
+        return Hits(self.seeds, kept, tasks, options, self.hits[:, common])
+
+    def _trained(self, seeds: Sequence[int]) -> np.ndarray:
+        return self.hits[[self.seeds.index(seed) for seed in seeds]]
 
     def _of(self, task: str | None) -> np.ndarray:
-        return np.array([task in (None, own) for own in self.tasks])
+        return np.array([task in (None, own) for own in self.tasks], dtype=bool)
 
 
 def collect(runs: Iterable[Run], measure: str) -> dict[str, dict[str, Hits]]:
-    """The hits of each form and system, its seeds as rows; questions that some run lacks are left out.
+    """The hits of each form and system, its seeds as rows.
 
     Topline and cascade have no training and so no seed: they count once. Raises ResultsError where they differ between
-    runs, or a seed is there twice.
+    runs, a seed is there twice, or a system's seeds were asked other questions.
     """
     found: dict[str, dict[str, dict[int, Sequence[Outcome]]]] = {}
     for run in runs:
@@ -127,7 +143,7 @@ def collect(runs: Iterable[Run], measure: str) -> dict[str, dict[str, Hits]]:
                     "results of one LLM, one encoder and the same questions stand in one folder"
                 )
     return {
-        form: {system: _hits(list(systems[system].values())) for system in sorted(systems, key=_order)}
+        form: {name: _hits(systems[name], f"{name}, {form}") for name in sorted(systems, key=_order)}
         for form, systems in found.items()
     }
 
@@ -146,13 +162,19 @@ def _order(system: str) -> tuple[int, str]:
     return (first.index(system) if system in first else len(first)), system
 
 
-def _hits(seeds: Sequence[Sequence[Outcome]]) -> Hits:
-    by_id = [{outcome.id: outcome for outcome in seed} for seed in seeds]
-    common = [id for id in sorted(by_id[0]) if all(id in seed for seed in by_id)]
-    first = [by_id[0][id] for id in common]
-    hits = np.array([[seed[id].hit for id in common] for seed in by_id], dtype=float)
-    chance = float(np.mean([1 / outcome.options for outcome in first])) if first else 0.0
-    return Hits(tuple(common), tuple(outcome.task for outcome in first), hits, chance)
+def _hits(outcomes: Mapping[int, Sequence[Outcome]], what: str) -> Hits:
+    seeds = {seed: sorted(found, key=lambda outcome: outcome.id) for seed, found in outcomes.items()}
+    asked = {seed: [(one.id, one.task, one.options) for one in found] for seed, found in seeds.items()}
+    (first, questions), *others = asked.items()
+    for seed, found in others:
+        if found != questions:
+            raise ResultsError(
+                f"{what}: seed {seed} was not asked the {len(questions)} questions of seed {first} ({len(found)}, of "
+                f"which {len(set(found) & set(questions))} are the same); measure both with the same ones"
+            )
+    ids, tasks, options = zip(*questions, strict=True)
+    hits = np.array([[one.hit for one in found] for found in seeds.values()], dtype=float)
+    return Hits(tuple(seeds), ids, tasks, options, hits)
 
 
 def modality_gap(runs: Sequence[Run]) -> list[Table]:
@@ -161,6 +183,7 @@ def modality_gap(runs: Sequence[Run]) -> list[Table]:
     for form, systems in collect(runs, MODALITY_GAP).items():
         topline = systems.get(TOPLINE)
         rows = {name: [hits.accuracy(), _gap(hits, topline)] for name, hits in systems.items()}
+        rows[CHANCE] = [_exactly(_largest(systems).chance()), None]
         tables.append(_compared(f"Modality gap, {FORMS.get(form, form)}", ("accuracy", "gap"), rows, systems))
         topics = {topic: None for hits in systems.values() for topic in hits.tasks}
         columns = tuple(systems)
@@ -183,6 +206,7 @@ def paralinguistic(runs: Sequence[Run]) -> list[Table]:
         title = FORMS.get(form, form)
         if form == FACTS:  # of knowledge, not of attributes
             rows: dict[str, list[Interval | None]] = {name: [hits.accuracy()] for name, hits in systems.items()}
+            rows[CHANCE] = [_exactly(_largest(systems).chance())]
             tables.append(_compared(f"Exchanged prosody: {title}", ("all",), rows, systems))
             continue
         tasks = sorted({task for hits in systems.values() for task in hits.tasks})
@@ -190,6 +214,8 @@ def paralinguistic(runs: Sequence[Run]) -> list[Table]:
             name: [*(hits.accuracy(task=task) if task in hits.tasks else None for task in tasks), hits.average()]
             for name, hits in systems.items()
         }
+        chances = [next(hits.chance(task=task) for hits in systems.values() if task in hits.tasks) for task in tasks]
+        rows[CHANCE] = [_exactly(chance) for chance in (*chances, float(np.mean(chances)))]
         heading = "Exchanged prosody" if form == TONE else TITLES[PARALINGUISTIC]
         tables.append(_compared(f"{heading}: {title}", (*tasks, AVERAGE), rows, systems, by_task=True))
     return tables
@@ -207,11 +233,22 @@ def _compared(
     ours = systems.get(OURS)
     if ours is not None and len(systems) > 1:
         columns = (*columns, DIFFERENCE)
-        rows = {
-            name: [*cells, None if name == OURS else systems[name].difference(ours, by_task=by_task)]
-            for name, cells in rows.items()
+        differences: dict[str, Interval | None] = {
+            name: hits.difference(ours, by_task=by_task, of_one_training=name == OURS + TYPED)
+            for name, hits in systems.items()
+            if name != OURS
         }
+        rows = {name: [*cells, differences.get(name)] for name, cells in rows.items()}
     return Table(title, columns, rows, _note(systems))
+
+
+def _largest(systems: Mapping[str, Hits]) -> Hits:
+    """That of the most questions."""
+    return max(systems.values(), key=lambda hits: len(hits.ids))
+
+
+def _exactly(value: float) -> Interval:
+    return Interval(value, value, value)
 
 
 def measured(
@@ -225,14 +262,19 @@ def measured(
 ) -> list[Table]:
     """A measure without choices: a system's number for each label, with the range over its seeds.
 
-    Runs of one system with other settings are rows of their own. Raises ResultsError where a seed is there twice.
+    Runs of one system with other settings are rows of their own. Raises ResultsError where a seed is there twice, or
+    has no such number.
     """
     runs = [run for run in runs if run.measure == measure and run.numbers]
     found: dict[str, dict[str, dict[int, float]]] = {}
     for run in runs:
         name = _with_settings(run, [other for other in runs if other.system == run.system])
         for label, numbers in run.numbers.items():
-            _add(found.setdefault(name, {}).setdefault(label, {}), value(numbers), run, f"{name}, {label}")
+            try:
+                number = value(numbers)
+            except (KeyError, TypeError) as error:
+                raise ResultsError(f"{run.source}: {label} is no {title.lower()}: {error!r}") from error
+            _add(found.setdefault(name, {}).setdefault(label, {}), number, run, f"{name}, {label}")
     labels = tuple(dict.fromkeys(label for row in found.values() for label in row))
     rows = {
         name: [_range(found[name][label].values()) if label in found[name] else None for label in labels]
@@ -271,10 +313,17 @@ def tables(runs: Sequence[Run]) -> dict[str, list[Table]]:
 
 
 def write(runs: Sequence[Run], out: Path) -> Path:
-    """Writes `report.md` and a picture a measure into a folder; returns the path of the first."""
+    """Writes `report.md` and a picture a measure into a folder; returns the path of the first.
+
+    Raises ResultsError where there is nothing to show, or results can't stand in one table.
+    """
+    made = tables(runs)
+    if not made:
+        raise ResultsError(f"there is nothing to show in {', '.join(run.source for run in runs)}")
     out.mkdir(parents=True, exist_ok=True)
-    parts = ["# Results", "", "Percent, ± half of the 95 % interval (bootstrap over questions and seeds).", ""]
-    for measure, found in tables(runs).items():
+    parts = ["# Results", "", "Percent, ± half of the 95 % interval (bootstrap over questions and seeds),"]
+    parts += ["where a table says nothing else.", ""]
+    for measure, found in made.items():
         picture = out / f"{measure}.svg"
         picture.write_text(svg(*(table.chart() for table in found if table.drawn)), encoding="utf-8")
         parts += [f"## {TITLES[measure]}", "", *(table.markdown() for table in found)]
@@ -286,13 +335,17 @@ def write(runs: Sequence[Run], out: Path) -> Path:
 
 def _note(systems: Mapping[str, Hits]) -> str:
     seeds = ", ".join(f"{name} {len(hits.hits)}" for name, hits in systems.items())
-    count = max(len(hits.ids) for hits in systems.values())
-    chance = np.mean([hits.chance for hits in systems.values()])
-    return f"{count} questions; chance {100 * chance:.0f} %. Runs: {seeds}."
+    counts = {name: len(hits.ids) for name, hits in systems.items()}
+    most = max(counts.values())
+    fewer = "".join(f", {name} {count}" for name, count in counts.items() if count < most)
+    return f"{most} questions{fewer}. Runs: {seeds}."
 
 
 def _cell(value: Interval | None, digits: int) -> str:
-    return "–" if value is None else f"{value.mean:.{digits}f} ± {(value.high - value.low) / 2:.{digits}f}"
+    if value is None:
+        return "–"
+    width = f" ± {(value.high - value.low) / 2:.{digits}f}" if value.high > value.low else ""
+    return f"{value.mean:.{digits}f}{width}"
 
 
 def _row(cells: Iterable[str]) -> str:

@@ -9,7 +9,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, PositiveInt, ValidationError
 
 from textpro.errors import TextProError
 
@@ -67,6 +69,21 @@ class Run:
     source: str = field(default="", compare=False)
 
 
+class _Answers(BaseModel):
+    system: str
+    form: str
+    outcomes: Annotated[list[tuple[str, str, int, int | None, PositiveInt]], Field(min_length=1)]
+
+
+class _File(BaseModel):
+    measure: str
+    seed: int
+    system: str = ""
+    settings: dict[str, Any] = {}
+    results: dict[str, dict[str, Any]] = {}
+    answers: list[_Answers] = []
+
+
 def write(path: Path, run: Run, **about: object) -> None:
     """Writes one run. about: what else is worth keeping, such as the bundle."""
     answers = [
@@ -82,27 +99,31 @@ def write(path: Path, run: Run, **about: object) -> None:
 def read(path: Path) -> Run:
     """One file. Raises ResultsError when it is no result."""
     try:
-        entry = json.loads(path.read_text(encoding="utf-8"))
-        answers = [
-            Answers(row["system"], row["form"], tuple(Outcome(*outcome) for outcome in row["outcomes"]))
-            for row in entry.get("answers", [])
-        ]
-        return Run(
-            measure=entry["measure"],
-            seed=entry["seed"],
-            answers=tuple(answers),
-            system=entry.get("system", ""),
-            numbers=entry.get("results", {}),
-            settings=entry.get("settings", {}),
-            source=str(path),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ResultsError(f"{path} holds no results of `textpro evaluate`: {error!r}") from error
+        entry = _File.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ResultsError(f"{path} holds no results of `textpro evaluate`: {place}: {first['msg'].lower()}") from error
+    answers = [
+        Answers(row.system, row.form, tuple(Outcome(*outcome) for outcome in row.outcomes)) for row in entry.answers
+    ]
+    for one in answers:
+        if len({outcome.id for outcome in one.outcomes}) < len(one.outcomes):
+            raise ResultsError(f"{path}: {one.system} ({one.form}) has two answers to one question")
+    return Run(
+        measure=entry.measure,
+        seed=entry.seed,
+        answers=tuple(answers),
+        system=entry.system,
+        numbers=entry.results,
+        settings=entry.settings,
+        source=str(path),
+    )
 
 
 def read_folder(folder: Path) -> list[Run]:
     """All runs under a folder, by file name. Raises ResultsError when there is none, or a file is no result."""
-    paths = sorted(folder.rglob("*.json"))
+    paths = sorted(path for path in folder.rglob("*.json") if path.is_file())
     if not paths:
         raise ResultsError(f"{folder} holds no results: `textpro evaluate … --json {folder}/NAME.json` writes them")
     return [read(path) for path in paths]

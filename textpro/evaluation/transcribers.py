@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from transformers.modeling_outputs import BaseModelOutput
 
-from textpro.audio import FRAMES_PER_WINDOW, HOP_LENGTH, log_mel
+from textpro.audio import FRAMES_PER_WINDOW, HOP_LENGTH, SAMPLE_RATE, log_mel
 from textpro.bundle import Bundle, load_training
 from textpro.cublas import load_cublas
 from textpro.decoding import DecodingOptions, padded_frames, states_of
-from textpro.errors import BundleError
+from textpro.errors import AudioTooLong, BundleError
 from textpro.guards import VoiceDetector
 from textpro.vocabulary import ENGLISH, Vocabulary
 from textpro.whisperpro import Speech, decoder_states, encode_with_states, spans
@@ -94,9 +94,11 @@ class TorchWhisper:
 
     @torch.inference_mode()
     def listen(self, samples: np.ndarray) -> Speech:
-        """Text, tokens and prosody (N, W) of one utterance (S,), read from the full model."""
+        """Text, tokens and prosody (N, W) of one utterance (S,), read from the full model. Raises AudioTooLong."""
         whisper, words, config = self._model.whisper, self._vocabulary, self._model.config
         samples, voiced = self._parts(samples)
+        if len(samples) > HOP_LENGTH * FRAMES_PER_WINDOW:
+            raise AudioTooLong(f"{len(samples) / SAMPLE_RATE:.1f} s are more than one window of 30 s")
         encoder, decoder, layer = whisper.model.encoder, whisper.model.decoder, config.prosody_layer
         n_samples = HOP_LENGTH * (padded_frames(len(samples)) if self._variable else FRAMES_PER_WINDOW)
         padded = np.pad(samples[:n_samples], (0, max(0, n_samples - len(samples))))

@@ -1,7 +1,6 @@
 """Word error rate over a manifest, in whole and by label."""
 
 import random
-import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from textpro.data.manifest import Clip, read, resolve
+from textpro.data.manifest import Clip, ManifestError, read, resolve
 from textpro.evaluation.transcribers import Transcriber
 from textpro.training.batches import read_pcm
 
 BATCH = 16
-_WORD = re.compile(r"\w+(?:'\w+)*")
 
 
 @dataclass(frozen=True)
@@ -72,9 +70,11 @@ def evaluate(
     """Transcribes a manifest's clips and counts word errors.
 
     by: labels to break the result down by. snr_db: adds noise at that ratio. limit: a random choice of so many clips,
-    the same for the same seed. Raises what reading the manifest raises.
+    the same for the same seed. Raises ManifestError where there is no clip, and what reading the manifest raises.
     """
     clips = read(manifest)
+    if not clips:
+        raise ManifestError(f"{manifest} has no clips")
     if limit is not None and limit < len(clips):
         clips = random.Random(seed).sample(clips, limit)
     clips = sorted(clips, key=lambda clip: clip.duration_s)  # like lengths share a batch
@@ -100,7 +100,9 @@ def breakdown(transcripts: Sequence[Transcript], by: Sequence[str]) -> list[Scor
 def words(text: str) -> list[str]:
     """Normalised words: lower case, no punctuation but apostrophes within words; numbers stay as they are written."""
     plain = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
-    return _WORD.findall(plain)
+    # Marks belong to their letters: without them a word of an Indic language would fall apart.
+    spaced = "".join(c if c == "'" or unicodedata.category(c)[0] in "LMN" else " " for c in plain)
+    return [word for piece in spaced.split() if (word := piece.strip("'"))]
 
 
 def word_errors(said: Sequence[str], heard: Sequence[str]) -> int:
