@@ -3,6 +3,7 @@
 import argparse
 import json
 import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,9 +70,13 @@ def run_export(args: argparse.Namespace) -> int:
         source = bundle.ct2_path(args.compute_type, cache=EncoderSettings.load().cache)
     else:
         source = bundle.path if args.format == "bundle" else bundle.encoder_path
-    shutil.copytree(source, args.out)
-    if args.tap is not None:
-        bundle.config.save(args.out / CONFIG_FILE)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=args.out.parent) as aside:  # whoever is interrupted leaves nothing half done
+        made = Path(aside) / "made"
+        shutil.copytree(source, made)
+        if args.tap is not None:
+            bundle.config.save(made / CONFIG_FILE)
+        made.rename(args.out)
     print(args.out)
     return 0
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from services.cli import train_slm, training_run
-from services.cli.count import count
+from services.cli.count import count, whole
 from textpro.errors import TrainingError
 
 if TYPE_CHECKING:  # the command line must stay instant
@@ -64,21 +64,21 @@ def _configure_recipe(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--above-tap", action="store_true", help="then train only layers that leave the prosody alone")
     group.add_argument("--batch-seconds", type=float, default=30.0, help="speech in a batch of one process")
     group.add_argument("--augmentation", choices=("full", "mild"), default="full", help="mild suits short runs")
-    group.add_argument("--seed", type=int, default=0)
+    group.add_argument("--seed", type=whole, default=0)
 
 
 def _configure_machine(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="of the weights in use")
     group.add_argument("--processes", type=count, default=1, help="processes on this machine, one a GPU or core")
     group.add_argument("--threads", type=count, default=1, help="CPU threads a process")
-    group.add_argument("--workers", type=int, default=0, help="processes that prepare batches, for each process")
+    group.add_argument("--workers", type=whole, default=0, help="processes that prepare batches, for each process")
     group.add_argument("--save-every", type=count, default=250, metavar="STEPS")
 
 
 def run(args: argparse.Namespace) -> int:
     """Trains in this process, or under torchrun in several; then writes the bundle."""
     if "LOCAL_RANK" not in os.environ:  # torchrun's own word to its processes
-        training_run.keep_settings(args, "whisperpro")
+        training_run.keep_settings(args, "whisperpro", [args.manifest])
         if args.source == SCRATCH:
             _make_tokenizer(args)
         if args.processes > 1:
@@ -123,6 +123,9 @@ def _model(args: argparse.Namespace) -> "tuple[WhisperPro, PreTrainedTokenizerBa
         tap = args.tap or f"decoder.{max(1, size.decoder_layers // 2)}"  # the middle, paper 3.1
         small = ReconstructorConfig(dropout=0.0, encoder_layers=1)
         config = BundleConfig(name=args.name, tap=tap, variable_length=True, reconstructor=small)
+        layers = size.decoder_layers if config.tap_side == "decoder" else size.encoder_layers
+        if config.prosody_layer > layers:
+            raise TrainingError(f"--tap is {tap}; the {config.tap_side} has {layers} layers")
         model = WhisperPro(fresh_whisper(size, tokenizer), config, with_reconstructor=True)
     core = model.whisper.model
     if not torch.cuda.is_available():

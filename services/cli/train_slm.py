@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from services.cli import training_run
-from services.cli.count import count
+from services.cli.count import count, whole
 from textpro.errors import TrainingError
 
 if TYPE_CHECKING:  # the command line must stay instant
@@ -47,7 +47,9 @@ def configure(stages: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         _configure_machine(parser.add_argument_group("machine"))
         parser.set_defaults(run=run, full=False, lora_rank=None)
     weights = joint.add_mutually_exclusive_group()
-    weights.add_argument("--lora-rank", type=count, default=16, metavar="R", help="(default: %(default)s)")
+    weights.add_argument(
+        "--lora-rank", type=count, default=16, metavar="R", help="of a fresh adapter (default: %(default)s)"
+    )
     weights.add_argument(
         "--full", action="store_true", help="train all weights of the LLM; several processes share them"
     )
@@ -80,14 +82,14 @@ def _configure_recipe(group: argparse._ArgumentGroup, lr: str) -> None:
     )
     group.add_argument("--layout", choices=("global", "interleaved"), help="(default: the bundle's)")
     group.add_argument("--max-answer", type=count, default=512, metavar="TOKENS", help="longer ones are cut")
-    group.add_argument("--seed", type=int, default=0)
+    group.add_argument("--seed", type=whole, default=0)
 
 
 def _configure_machine(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="of the weights in use")
     group.add_argument("--processes", type=count, default=1, help="processes on this machine, one a GPU or core")
     group.add_argument("--threads", type=count, default=1, help="CPU threads a process")
-    group.add_argument("--workers", type=int, default=0, help="processes that prepare turns, for each process")
+    group.add_argument("--workers", type=whole, default=0, help="processes that prepare turns, for each process")
     group.add_argument("--positions", type=count, default=4096, help="of a forward pass; updates are made of several")
     group.add_argument("--recompute", action="store_true", help="gradient checkpointing: less memory, a third slower")
     group.add_argument("--save-every", type=count, default=200, metavar="STEPS")
@@ -98,7 +100,10 @@ def run(args: argparse.Namespace) -> int:
     if "LOCAL_RANK" not in os.environ:  # torchrun's own word to its processes
         # How long conversations are depends on how many processes must share them evenly.
         free = training_run.MACHINE - ({"processes"} if args.conversation > 1 else set())
-        training_run.keep_settings(args, _kind(args), may_change=free)
+        from textpro.data.turns import TURNS_FILE
+
+        turns = [_source(text).folder / TURNS_FILE for text in args.turns]
+        training_run.keep_settings(args, _kind(args), turns, may_change=free)
         if args.processes > 1:
             return training_run.under_torchrun(args)
     import torch
@@ -163,6 +168,8 @@ def _prepare(args: argparse.Namespace, accelerator: "Accelerator") -> _Job:
     for source in sources:
         check_heard_by(source.folder, bundle.encoder_fingerprint)
     llm = args.llm or bundle.config.llm or "embedded"
+    if llm != "embedded" and Path(llm).expanduser().is_dir():
+        llm = str(Path(llm).expanduser().resolve())  # the bundle is served from anywhere
     base = resolve_llm(llm, EncoderSettings.load().cache)
     slm = _student(args, bundle, (bundle.llm_path if args.full else None) or base)
     plan = TurnPlan(args.global_batch, args.positions, args.max_answer, args.seed, args.conversation, args.exchange)
@@ -205,9 +212,10 @@ def _source(text: str) -> "TurnSource":
 
     folder, _, weight = text.rpartition(":")
     try:
-        return TurnSource(Path(folder), float(weight)) if folder else TurnSource(Path(text))
+        share = float(weight) if folder else None
     except ValueError:  # a folder with a colon in its name
-        return TurnSource(Path(text))
+        share = None
+    return TurnSource(Path(text)) if share is None else TurnSource(Path(folder), share)
 
 
 def _align(job: _Job) -> Trained:
@@ -238,7 +246,7 @@ def _full(job: _Job) -> Trained:
     where = (job.batches, job.args.out, job.stage, job.accelerator)
     dtype = getattr(torch, job.args.dtype)
     step = joint_full(job.slm, teacher, *where, dtype=dtype, stop_after=job.args.stop_after)
-    weights = whole_weights(job.slm.llm, job.accelerator) if step == job.last else {}
+    weights = whole_weights(job.slm.llm, job.accelerator) if step >= job.last else {}
     return step, lambda path: save_llm(job.slm, weights, path / "llm")
 
 

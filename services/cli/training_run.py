@@ -1,10 +1,12 @@
 """What `textpro train` does around every training: its processes, the settings a run goes on with, and how it stops."""
 
 import argparse
+import hashlib
 import json
 import signal
 import sys
-from collections.abc import Set
+from collections.abc import Iterable, Set
+from pathlib import Path
 
 from textpro.errors import TrainingError
 
@@ -29,10 +31,14 @@ MACHINE = {
 }
 
 
-def keep_settings(args: argparse.Namespace, stage: str, *, may_change: Set[str] = MACHINE) -> None:
-    """Writes the settings of a run to OUT/command.json. Raises TrainingError for one that has begun with others: its
-    result would be neither's. What a run's version did not note yet, it may go on with."""
-    settings = {k: str(v) for k, v in vars(args).items() if k not in may_change} | {"stage": stage}
+def keep_settings(
+    args: argparse.Namespace, stage: str, data: Iterable[Path], *, may_change: Set[str] = MACHINE
+) -> None:
+    """Writes the settings of a run to OUT/command.json, and a digest of the files that it learns from. Raises
+    TrainingError for one that has begun with others: its result would be neither's. What a run's version did not note
+    yet, it may go on with."""
+    settings = {k: str(v) for k, v in vars(args).items() if k not in may_change}
+    settings |= {"stage": stage, "data": _digest(data)}
     path = args.out / "command.json"
     has_begun = path.exists() and (args.out / METRICS).exists()
     before = settings | (json.loads(path.read_text()) if has_begun else {})
@@ -41,6 +47,16 @@ def keep_settings(args: argparse.Namespace, stage: str, *, may_change: Set[str] 
         raise TrainingError(f"{args.out} holds another run ({differences}); choose another --out")
     args.out.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(settings, indent=2) + "\n")
+
+
+def _digest(files: Iterable[Path]) -> str:
+    """What is not there is found missing later, by its own error."""
+    total = hashlib.sha256()
+    for file in files:
+        if file.is_file():
+            with file.open("rb") as opened:
+                total.update(hashlib.file_digest(opened, "sha256").digest())
+    return total.hexdigest()[:16]
 
 
 def under_torchrun(args: argparse.Namespace) -> int:

@@ -1,5 +1,6 @@
-"""`textpro bundle average` with bundles that ship; the mean itself is tested in tests/textpro/test_averaging.py."""
+"""`textpro bundle`; the mean itself is tested in tests/textpro/test_averaging.py."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,19 @@ def test_a_directory_that_exists_is_not_written_to(
 ) -> None:
     assert main(["bundle", "average", str(tmp_path), f"{hollow_bundle}:1", f"{hollow_bundle}:1"]) == 1
     assert "exists already; name a new directory" in capsys.readouterr().err
+
+
+def test_an_export_is_whole_or_not_there(hollow_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    export = ["bundle", "export", str(hollow_bundle), "--out", str(tmp_path / "new" / "made")]
+    copy = shutil.copytree
+
+    def interrupted(*args: object) -> None:
+        copy(*args)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copytree", interrupted)
+        assert main(export) == 130
+    assert not list((tmp_path / "new").iterdir())
+    assert main(export) == 0
+    assert Bundle.load(tmp_path / "new" / "made").fingerprint == Bundle.load(hollow_bundle).fingerprint

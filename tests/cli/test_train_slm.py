@@ -51,6 +51,57 @@ def test_align_then_joint_make_a_bundle_with_projector_and_adapter(
     assert Bundle.load(bundle.path).fingerprint == fingerprint
 
 
+def test_a_bundle_of_all_weights_keeps_them_when_less_is_asked_for(
+    hollow_bundle: Path, turns: Path, tiny_llm: Path, tmp_path: Path
+) -> None:
+    full = command("joint", hollow_bundle, tiny_llm, turns, tmp_path / "full", "--full")
+    assert main(full) == 0
+    fingerprint = Bundle.load(tmp_path / "full" / "bundle").fingerprint
+    assert main([*full, "--stop-after", "2"]) == 0
+    assert (tmp_path / "full" / "bundle" / "llm" / "model.safetensors").is_file()
+    assert Bundle.load(tmp_path / "full" / "bundle").fingerprint == fingerprint
+
+
+def test_an_llm_is_found_again_from_another_folder(
+    hollow_bundle: Path, turns: Path, tiny_llm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny_llm.parent)
+    assert main(command("align", hollow_bundle, Path(tiny_llm.name), turns, tmp_path / "a")) == 0
+    assert Bundle.load(tmp_path / "a" / "bundle").config.llm == str(tiny_llm.resolve())
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--alpha", "2"], "alpha is 2.0"),
+        (["--tau", "0"], "tau is 0.0"),
+        (["--turns", "x:inf"], "the weight of x is inf"),
+        (["--turns", "x:-0.5"], "the weight of x is -0.5"),
+    ],
+)
+def test_a_recipe_that_makes_no_sense_is_refused(
+    given: list[str],
+    message: str,
+    hollow_bundle: Path,
+    turns: Path,
+    tiny_llm: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main([*command("align", hollow_bundle, tiny_llm, turns, tmp_path / "a"), *given]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_turns_are_read_by_workers_whatever_way_processes_start_by(
+    hollow_bundle: Path, turns: Path, tiny_llm: Path, tmp_path: Path
+) -> None:
+    spawning = "import multiprocessing, sys; multiprocessing.set_start_method('forkserver'); "
+    align = command("align", hollow_bundle, tiny_llm, turns, tmp_path / "a", "--workers", "1")
+    run = f"{spawning}from services.cli import main; sys.exit(main({align!r}))"
+    done = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_run_goes_on_with_its_own_settings_only(
     hollow_bundle: Path, turns: Path, tiny_llm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

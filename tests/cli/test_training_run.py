@@ -42,15 +42,31 @@ def test_a_run_does_not_go_on_with_other_settings(
 
 def test_a_command_that_began_no_run_may_be_corrected(tmp_path: Path) -> None:
     for manifest in ("wrong", "right"):
-        keep_settings(Namespace(out=tmp_path, manifest=manifest), "whisperpro")
+        keep_settings(Namespace(out=tmp_path, manifest=manifest), "whisperpro", [])
     (tmp_path / "metrics.jsonl").touch()
     with pytest.raises(TrainingError, match="manifest was right and is wrong"):
-        keep_settings(Namespace(out=tmp_path, manifest="wrong"), "whisperpro")
+        keep_settings(Namespace(out=tmp_path, manifest="wrong"), "whisperpro", [])
+
+
+def test_a_run_does_not_go_on_with_other_data_of_the_same_name(tmp_path: Path) -> None:
+    data = tmp_path / "turns.jsonl"
+    data.write_text("a\n")
+    keep_settings(Namespace(out=tmp_path), "align", [data])
+    (tmp_path / "metrics.jsonl").touch()
+    keep_settings(Namespace(out=tmp_path), "align", [data])
+    data.write_text("b\n")
+    with pytest.raises(TrainingError, match=r"data was [0-9a-f]+ and is "):
+        keep_settings(Namespace(out=tmp_path), "align", [data])
 
 
 def test_a_run_goes_on_whose_version_noted_less(tmp_path: Path) -> None:
     begin(tmp_path, steps="5")
-    keep_settings(Namespace(out=tmp_path, steps=5, decay="line", processes=2), "align")
-    assert json.loads((tmp_path / "command.json").read_text()) == {"steps": "5", "decay": "line", "stage": "align"}
+    keep_settings(Namespace(out=tmp_path, steps=5, decay="line", processes=2), "align", [])
+    noted = json.loads((tmp_path / "command.json").read_text())
+    assert {name: noted[name] for name in ("steps", "decay", "stage")} == {
+        "steps": "5",
+        "decay": "line",
+        "stage": "align",
+    }
     (tmp_path / "command.json").unlink()
-    keep_settings(Namespace(out=tmp_path, steps=6), "whisperpro")
+    keep_settings(Namespace(out=tmp_path, steps=6), "whisperpro", [])

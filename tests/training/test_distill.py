@@ -138,8 +138,8 @@ def test_a_shard_that_was_half_written_is_completed(decoder: SpeechDecoder, tmp_
     # As a process leaves it that dies while it writes the lines.
     lines = (broken / "turns.jsonl").read_text()
     (broken / "turns.jsonl").write_text(lines[: len(lines) // 2])
-    state = (broken / "run.json").read_text()
-    (broken / "run.json").write_text(state.replace('"shards": 1', '"shards": 0').replace(": 1", ": 0"))
+    state = json.loads((broken / "run.json").read_text())
+    (broken / "run.json").write_text(json.dumps(state | {"shards": 0, "dropped": {}}))
     distill(TEXTS[:6], JOBS[:6], broken, decoder, Parrot(), speak=tone, shard=6)
     assert contents(broken) == contents(whole)
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -102,6 +103,20 @@ def test_an_answer_ends_at_the_models_end(tiny_llm: Path, local: LocalTeacher) -
     model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(plain[3])
     ended = LocalTeacher("ending", model, tokenizer, GREEDY, positions=100).answer(TEXTS[:1])
     assert ended == [Reply(plain[: plain.index(plain[3]) + 1], finished=True)]
+
+
+def test_greedy_is_greedy_whatever_else_a_model_asks_for(tiny_llm: Path, local: LocalTeacher) -> None:
+    insistent = LocalTeacher.load(tiny_llm, GREEDY)
+    stated = insistent._model.generation_config
+    assert stated is not None
+    stated.repetition_penalty, stated.no_repeat_ngram_size = 1.5, 1
+    assert insistent.answer(TEXTS) == local.answer(TEXTS)
+
+
+def test_a_teacher_without_a_chat_template_is_refused_at_once(tiny_llm: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_llm, tmp_path / "base", ignore=shutil.ignore_patterns("chat_template*"))
+    with pytest.raises(TeacherError, match="no chat template"):
+        LocalTeacher.load(tmp_path / "base", GREEDY)
 
 
 def test_sampling_repeats_with_its_seed_and_differs_with_another(tiny_llm: Path) -> None:

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerFast
 
+from services.cli import main
 from textpro.data import manifest
 from textpro.errors import TrainingError
 from textpro.training import augment
@@ -188,6 +190,35 @@ def test_a_run_resumes_as_if_it_had_never_stopped(
     whole, halves = run(tmp_path / "a", 6), run(tmp_path / "b", 3, 6)
     for name, value in whole.items():
         assert torch.equal(halves[name], value), name
+
+
+def test_a_branch_that_would_train_nothing_is_refused(
+    corpus: Path, tokenizer: PreTrainedTokenizerFast, model: WhisperPro, tmp_path: Path
+) -> None:
+    train(model, tokenizer, corpus, tmp_path / "a", _recipe(2))
+    with pytest.raises(TrainingError, match="was saved at update 2"):
+        train(model, tokenizer, corpus, tmp_path / "b", _recipe(2), resume=tmp_path / "a" / "checkpoint.safetensors")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"cut off"])
+def test_what_is_no_checkpoint_is_named(
+    corpus: Path, tokenizer: PreTrainedTokenizerFast, model: WhisperPro, tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content) if content is not None else save_file({"weight": torch.zeros(1)}, path)
+    with pytest.raises(TrainingError, match=r"model\.safetensors is no checkpoint"):
+        train(model, tokenizer, corpus, tmp_path / "out", _recipe(2), resume=path)
+
+
+def test_a_tap_that_a_fresh_model_has_not_is_refused_before_it_trains(
+    corpus: Path, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokenizer.save_pretrained(str(tmp_path / "tokenizer"))
+    where = ["--manifest", str(corpus), "--tokenizer", str(tmp_path / "tokenizer"), "--out", str(tmp_path / "run")]
+    size = ["--width", "64", "--encoder-layers", "1", "--decoder-layers", "2", "--steps", "2"]
+    assert main(["train", "whisperpro", *where, *size, "--tap", "decoder.9"]) == 1
+    assert "--tap is decoder.9; the decoder has 2 layers" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
 def test_metrics_are_json_lines_with_each_loss(

@@ -179,8 +179,9 @@ def _turn(one: Asked, id: str, transcript: str, where: str) -> Turn:
     return Turn(id, one.task, transcript, one.answer, one.question, where, one.options, one.label)
 
 
-def _heard_by(decoder: SpeechDecoder) -> dict[str, str]:
-    return {"bundle": decoder.fingerprint, "encoder": decoder.bundle.encoder_fingerprint}
+def _heard_by(decoder: SpeechDecoder) -> dict[str, str | int]:
+    heard: dict[str, str | int] = {"bundle": decoder.fingerprint, "encoder": decoder.bundle.encoder_fingerprint}
+    return heard | {"beam_size": decoder.options.beam_size}
 
 
 def _digest(items: Iterable[object]) -> str:

@@ -9,9 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
+from textpro.errors import TrainingError
 from textpro.training.optimizer import FlatAdamW
 
 
@@ -69,7 +71,10 @@ def save_checkpoint(folder: Path, step: int, optimizer: FlatAdamW) -> None:
 
 
 def load_checkpoint(path: Path, optimizer: FlatAdamW) -> int:
-    """Takes up a checkpoint file; returns the step it was saved at."""
-    state = load_file(path)
-    optimizer.load(state)
-    return int(state["at"])
+    """Takes up a checkpoint file; returns the step it was saved at. Raises TrainingError for one that is none."""
+    try:
+        state = load_file(path)
+        optimizer.load(state)
+        return int(state["at"])
+    except (SafetensorError, KeyError, OSError) as error:
+        raise TrainingError(f"{path} is no checkpoint of such a training ({type(error).__name__}: {error})") from error

@@ -3,6 +3,7 @@
 Letters: A answer positions, V vocabulary.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,9 @@ Sums = dict[str, tuple[Tensor | float, int]]  # of a loss over turns, and of how
 @dataclass(frozen=True)
 class Stage:
     """One training run. alpha: the share of KL in the loss of distilled turns, at temperature tau (eq. 27; the paper
-    found 0 best; its τ is lost from our copy). Paralinguistic turns have no teacher: a text model can't hear."""
+    found 0 best; its τ is lost from our copy). Paralinguistic turns have no teacher: a text model can't hear.
+
+    Raises TrainingError for an alpha that is no share, and a tau that is not positive."""
 
     schedule: Schedule
     alpha: float = 0.0
@@ -37,6 +40,12 @@ class Stage:
     save_every: int = 200
     log_every: int = 10
     workers: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.alpha <= 1:
+            raise TrainingError(f"alpha is {self.alpha}; expected 0 to 1")
+        if not 0 < self.tau < math.inf:
+            raise TrainingError(f"tau is {self.tau}; expected more than 0")
 
 
 class Objective(nn.Module):

@@ -76,12 +76,14 @@ class LocalTeacher:
         *,
         positions: int,
     ) -> None:
-        """positions: in a padded batch, prompts and answers together."""
+        """positions: in a padded batch, prompts and answers together. Raises TeacherError without a chat template."""
         self.name, self.sampling = name, sampling
         self._model, self._tokenizer, self._positions = model, tokenizer, positions
         stated = model.generation_config.eos_token_id if model.generation_config else None
         ends = cast(int | list[int], tokenizer.eos_token_id if stated is None else stated)
         self._ends = set(ends) if isinstance(ends, list) else {ends}
+        if not tokenizer.chat_template:
+            raise TeacherError(f"{name} has no chat template: a teacher is a model that was taught to answer")
         self._tokenizer.padding_side = "left"
         if self._tokenizer.pad_token is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
@@ -98,7 +100,7 @@ class LocalTeacher:
         positions: int = 8192,
     ) -> Self:
         """An LLM's directory (`resolve_llm`). name: what its answers are kept under (`identity`).
-        dtype: PyTorch's name, `auto` for the stored one."""
+        dtype: PyTorch's name, `auto` for the stored one. Raises TeacherError without a chat template."""
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
         model.to(torch.device(device)).eval()  # pyright: ignore[reportArgumentType]
         return cls(name or path.name, model, AutoTokenizer.from_pretrained(path), sampling, positions=positions)
@@ -124,6 +126,8 @@ class LocalTeacher:
         drawn: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
         if self.sampling.temperature:
             drawn = {"do_sample": True, "temperature": self.sampling.temperature, "top_p": 1.0, "top_k": 0}
+        drawn |= {"repetition_penalty": 1.0, "no_repeat_ngram_size": 0}  # a model may ask for other than its own words
+        if self.sampling.temperature:
             torch.manual_seed(_seed(self.sampling.seed, prompts))
         with torch.inference_mode():
             made: Any = self._model.generate(  # pyright: ignore[reportCallIssue]
@@ -162,6 +166,7 @@ class ServerTeacher:
             "messages": [{"role": "user", "content": text}],
             "max_tokens": self.sampling.max_tokens,
             "temperature": self.sampling.temperature,
+            "top_p": 1.0,
             "seed": _seed(self.sampling.seed, text),
         }
         return self._request("POST", "chat/completions", _reply, json=body)

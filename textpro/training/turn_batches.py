@@ -4,6 +4,7 @@ it stopped and any number of processes reads the same turns.
 Letters: B turns of a batch, A answer positions, L positions, G turns of an update.
 """
 
+import math
 import resource
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,10 +27,15 @@ from textpro.training.interruption import spare_worker
 
 @dataclass(frozen=True)
 class TurnSource:
-    """A folder of turns; each of them comes `weight` times in an epoch, on the average."""
+    """A folder of turns; each of them comes `weight` times in an epoch, on the average. Raises TrainingError for a
+    weight that is not positive."""
 
     folder: Path
     weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.weight < math.inf:
+            raise TrainingError(f"the weight of {self.folder} is {self.weight}; expected more than 0")
 
 
 @dataclass(frozen=True)
@@ -170,6 +176,7 @@ class TurnBatches(Dataset[list[TurnBatch]]):
             batch_size=None,
             sampler=steps,
             num_workers=workers,
+            multiprocessing_context="fork" if workers else None,  # what reads the turns can't be sent to a process
             collate_fn=lambda made: made,
             worker_init_fn=spare_worker,
         )

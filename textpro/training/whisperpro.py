@@ -202,6 +202,8 @@ def train(
     step = load_checkpoint(source, optimizer) if source else 0
     saved = step if own.exists() else None
     last = min(stop_after or recipe.schedule.steps, recipe.schedule.steps)
+    if source is not None and source is resume and step >= last:
+        raise TrainingError(f"{resume} was saved at update {step}; its steps count too, and {last} are wanted in all")
     # A finished run has no use for batches, and remembered ones cost minutes.
     batches = _batches(model, tokenizer, manifest_path, clips, recipe, accelerator, step) if step < last else ()
     log = RunLog(out, total=recipe.schedule.steps, first_step=step, visible=accelerator.is_main_process)
