@@ -115,8 +115,8 @@ class Hits:
 
     def _asked(self, ids: Sequence[str]) -> "Hits":
         common = np.isin(self.ids, ids)
-        kept, tasks, options = (tuple(itertools.compress(row, common)) for row in (self.ids, self.tasks, self.options))
-        return Hits(self.seeds, kept, tasks, options, self.hits[:, common])
+        kept, tasks = (tuple(itertools.compress(row, common)) for row in (self.ids, self.tasks))
+        return Hits(self.seeds, kept, tasks, tuple(itertools.compress(self.options, common)), self.hits[:, common])
 
     def _trained(self, seeds: Sequence[int]) -> np.ndarray:
         return self.hits[[self.seeds.index(seed) for seed in seeds]]
