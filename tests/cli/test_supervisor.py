@@ -93,6 +93,7 @@ def test_a_child_that_dies_after_readiness_ends_the_work_and_stops_the_others(tm
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.usefixtures("terminal")
 def test_a_signal_stops_every_child_and_is_no_failure(number: signal.Signals) -> None:
     async def work() -> None:
         os.kill(os.getpid(), number)

@@ -48,6 +48,7 @@ def test_draining_overrides_what_is_ready() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.usefixtures("terminal")
 def test_a_signal_sets_the_event(number: signal.Signals) -> None:
     async def told() -> bool:
         async with stop_signal() as stop:
