@@ -1,7 +1,7 @@
 """The gateway's own HTTP interface: a turn, and the sessions it belongs to."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -162,7 +162,7 @@ class TurnStream(EventStream):
         super().__init__(_lines(first, events), lambda error: _sse("error", body(error)), held, deadline)
 
 
-async def _lines(first: Event, events: AsyncIterator[Event]) -> AsyncIterator[str]:
+async def _lines(first: Event, events: AsyncIterator[Event]) -> AsyncGenerator[str]:
     yield _line(first)
     async for event in events:
         yield _line(event)

@@ -3,8 +3,8 @@
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 from fastapi.responses import StreamingResponse
@@ -28,13 +28,14 @@ class EventStream(StreamingResponse):
 
     def __init__(
         self,
-        events: AsyncIterator[str],
+        events: AsyncGenerator[str],
         failure: Callable[[Exception], str],
         held: AsyncExitStack,
         deadline: Deadline,
     ) -> None:
+        self._written = self._lines(events, failure)
         super().__init__(
-            self._lines(events, failure),
+            self._written,
             media_type=EVENT_STREAM,
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
@@ -44,15 +45,16 @@ class EventStream(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # How the answer ended is raised for what counts it; the caller has been told by then.
         with contextlib.suppress(TextProError):
-            async with self._held:
+            async with self._held, aclosing(self._written):
                 await self._deadline.run(super().__call__(scope, receive, send))
                 if self._ended is not None:
                     raise self._ended
 
-    async def _lines(self, events: AsyncIterator[str], failure: Callable[[Exception], str]) -> AsyncIterator[str]:
+    async def _lines(self, events: AsyncGenerator[str], failure: Callable[[Exception], str]) -> AsyncGenerator[str]:
         try:
-            async for event in events:
-                yield event
+            async with aclosing(events):
+                async for event in events:
+                    yield event
             self._ended = None
         except Exception as error:  # the edge: the status line is gone, so the error becomes an event
             if outcome(error).http == 500:

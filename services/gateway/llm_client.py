@@ -1,8 +1,8 @@
 """The gateway's side of the LLM: OpenAI chat completions, streamed; leaving the stream aborts the generation."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -127,7 +127,8 @@ class HttpLlm:
                     async with asyncio.timeout_at(deadline.at_s):
                         await response.aread()
                 raise _refusal(response)
-            yield Reply(_prosody_state(response), _chunks(response, deadline))
+            async with aclosing(Reply(_prosody_state(response), _chunks(response, deadline))) as reply:
+                yield reply
         finally:
             await response.aclose()
 
@@ -156,16 +157,16 @@ class HttpLlm:
         await self._client.aclose()
 
 
-async def _chunks(response: httpx.Response, deadline: Deadline) -> AsyncIterator[str]:
+async def _chunks(response: httpx.Response, deadline: Deadline) -> AsyncGenerator[str]:
     """What the stream's events carry, each by the deadline."""
-    events = EventSource(response).aiter_sse()
-    while True:
-        with _answering(deadline):
-            async with asyncio.timeout_at(deadline.at_s):
-                event = await anext(events, None)
-        if event is None:
-            return
-        yield event.data
+    async with aclosing(EventSource(response).aiter_sse()) as events:
+        while True:
+            with _answering(deadline):
+                async with asyncio.timeout_at(deadline.at_s):
+                    event = await anext(events, None)
+            if event is None:
+                return
+            yield event.data
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """An answer of the LLM service while it comes: its stream's chunks, read."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,7 +39,7 @@ class Reply:
     """
 
     prosody: ProsodyState
-    chunks: AsyncIterator[str]
+    chunks: AsyncGenerator[str]
     finish_reason: str | None = None
     usage: Usage = field(default_factory=Usage)
     calls: list[Call] = field(default_factory=list)
@@ -48,7 +48,12 @@ class Reply:
         self.deltas = self._deltas()
         self.pieces = self._pieces()
 
-    async def _deltas(self) -> AsyncIterator[Delta]:
+    async def aclose(self) -> None:
+        """Whoever leaves the answer before its end closes it: what is left to the garbage collector closes too late."""
+        for stream in (self.pieces, self.deltas, self.chunks):
+            await stream.aclose()
+
+    async def _deltas(self) -> AsyncGenerator[Delta]:
         async for chunk in self.chunks:
             if chunk == "[DONE]":
                 break
@@ -58,7 +63,7 @@ class Reply:
         if self.finish_reason is None:
             raise _failed("the LLM service broke off its answer")
 
-    async def _pieces(self) -> AsyncIterator[str]:
+    async def _pieces(self) -> AsyncGenerator[str]:
         async for delta in self.deltas:
             if delta.text:
                 yield delta.text

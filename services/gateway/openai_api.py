@@ -1,6 +1,6 @@
 """OpenAI's HTTP interface at the gateway: chat completions with recordings in them, and the model's name."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
@@ -105,7 +105,7 @@ async def _whole(events: AsyncIterator[Event], writer: CompletionWriter) -> dict
 
 async def _chunks(
     first: Event, events: AsyncIterator[Event], writer: CompletionWriter, *, with_usage: bool
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str]:
     assert isinstance(first, Heard)
     yield data_event(writer.first(first.transcripts))
     async for event in events:

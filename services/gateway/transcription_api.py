@@ -1,6 +1,6 @@
 """OpenAI's transcriptions at the gateway."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 
 from fastapi import APIRouter, Request
@@ -120,7 +120,7 @@ def _answer(segments: list[Segment], seconds: float, language: str, fields: Tran
             return PlainTextResponse(vtt(segments), media_type="text/vtt")
 
 
-async def _deltas(opened: told.Opened, events: AsyncIterator[told.Event]) -> AsyncIterator[str]:
+async def _deltas(opened: told.Opened, events: AsyncIterator[told.Event]) -> AsyncGenerator[str]:
     text = ""
     async for delta, _ in _said(events):
         text += delta
@@ -128,7 +128,7 @@ async def _deltas(opened: told.Opened, events: AsyncIterator[told.Event]) -> Asy
     yield _line(TextDone(text=text, usage=Duration(seconds=opened.seconds)))
 
 
-async def _chunks(events: AsyncIterator[told.Event], fields: TranscriptionFields, model: str) -> AsyncIterator[str]:
+async def _chunks(events: AsyncIterator[told.Event], fields: TranscriptionFields, model: str) -> AsyncGenerator[str]:
     """In vLLM's words."""
     writer, usage = ChunkWriter(model), Usage()
     so_far = usage if fields.stream_continuous_usage_stats else None

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -14,8 +14,9 @@ from fastapi import FastAPI
 from services.contracts.errors import Overloaded
 from services.gateway.api import TurnStream
 from services.gateway.chat import Delta, Event
+from services.gateway.event_stream import EventStream
 from services.gateway.limits import Deadline
-from services.gateway.llm_client import HttpLlm
+from services.gateway.llm_client import HttpLlm, Sampling
 from services.runtime.http import serving
 from textpro.errors import AudioError
 
@@ -134,6 +135,43 @@ async def test_a_caller_that_hangs_up_aborts_the_generation_and_leaves_seat_and_
         await here.until(is_free)
         metrics = (await here.http.get("/metrics")).text
     assert 'textpro_turns_total{outcome="interrupted",service="gateway"} 1.0' in metrics
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["read", "left"])
+async def test_what_reads_an_answer_is_closed_with_it_and_not_by_the_garbage_collector(house, whole) -> None:
+    async with house() as here:
+        llm = HttpLlm(here.llm.url, "textpro", max_connections=1)
+        async with llm.reply([{"role": "user", "content": "Hi"}], Sampling(9), Deadline.after(10)) as reply:
+            async for _ in reply.pieces:
+                if not whole:
+                    break
+        await llm.close()
+    assert [stream.ag_frame for stream in (reply.pieces, reply.deltas, reply.chunks)] == [None] * 3
+
+
+async def test_an_answer_s_events_are_closed_when_the_caller_hangs_up() -> None:
+    closed, comes = [], asyncio.Event()
+
+    async def events() -> AsyncGenerator[str]:
+        try:
+            yield "data: 1\n\n"
+        finally:
+            closed.append("events")
+
+    async def receive() -> Any:
+        await comes.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            comes.set()
+            await asyncio.Event().wait()
+
+    async with AsyncExitStack() as held:
+        held.callback(closed.append, "held")
+        stream = EventStream(events(), str, held.pop_all(), Deadline.after(10))
+    await stream({"type": "http", "asgi": {"spec_version": "2.3"}}, receive, send)
+    assert closed == ["events", "held"]
 
 
 async def test_a_caller_that_keeps_the_line_and_reads_nothing_holds_its_turn_no_longer_than_the_deadline() -> None:
