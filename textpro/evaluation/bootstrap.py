@@ -51,19 +51,21 @@ def interval(
         if [group.shape[1] for group in side] != [group.shape[1] for group in groups]:
             raise StatisticsError("a paired comparison needs the same items on both sides")
     rng = np.random.default_rng(seed)
-    seeds = [_shares(rng, len(side[0]), draws, drawn=max(1, len(side[0]) - 1)) for side in sides]
+    shares = [_shares(rng, len(side[0]), draws) for side in sides]
     mean, means = 0.0, np.zeros(draws)
     for k, group in enumerate(groups):
-        items = _shares(rng, group.shape[1], draws)
-        for sign, shares, side in zip((1, -1), seeds, sides, strict=False):
-            values = sign * side[k].astype(float) / len(groups)
-            mean += values.mean()
-            means += np.einsum("ds,sn,dn->d", shares, values, items, optimize=True)
+        n = group.shape[1]
+        items = rng.integers(n, size=(draws, n), dtype=np.int32)
+        for sign, shares_of_side, side in zip((1, -1), shares, sides, strict=False):
+            values = sign * side[k].astype(np.float32) / len(groups)
+            mean += values.mean(dtype=float)
+            for seed_share, row in zip(shares_of_side.T, values, strict=True):
+                means += seed_share * row[items].mean(axis=1)
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(float(mean), float(low), float(high))
 
 
-def _shares(rng: np.random.Generator, n: int, draws: int, *, drawn: int | None = None) -> np.ndarray:
-    """(D, n): how often each of n was drawn, as its weight in the mean. drawn: how many are; n of them without it."""
-    drawn = n if drawn is None else drawn
-    return rng.multinomial(drawn, np.full(n, 1 / n), size=draws) / drawn
+def _shares(rng: np.random.Generator, n_seeds: int, draws: int) -> np.ndarray:
+    """(D, S): the weight of each seed in the mean of those drawn."""
+    drawn = max(1, n_seeds - 1)
+    return rng.multinomial(drawn, np.full(n_seeds, 1 / n_seeds), size=draws) / drawn
