@@ -33,9 +33,9 @@ class EventStream(StreamingResponse):
         held: AsyncExitStack,
         deadline: Deadline,
     ) -> None:
-        self._written = self._lines(events, failure)
+        self._body = self._lines(events, failure)
         super().__init__(
-            self._written,
+            self._body,
             media_type=EVENT_STREAM,
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
@@ -45,7 +45,7 @@ class EventStream(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # How the answer ended is raised for what counts it; the caller has been told by then.
         with contextlib.suppress(TextProError):
-            async with self._held, aclosing(self._written):
+            async with self._held, aclosing(self._body):
                 await self._deadline.run(super().__call__(scope, receive, send))
                 if self._ended is not None:
                     raise self._ended
