@@ -21,6 +21,13 @@ DROP = """([name, data]) => {
   carried.items.add(new File([Uint8Array.from(data)], name));
   document.body.dispatchEvent(new DragEvent('drop', { dataTransfer: carried, bubbles: true, cancelable: true }));
 }"""
+# Whoever is quicker than the browser's word of the opening: what is chosen once that word has come.
+REOPEN_AND_CHOOSE = """(details, tone) => new Promise((resolve) => {
+  const select = details.querySelector('select');
+  details.addEventListener('toggle', () => resolve(select.value), { once: true });
+  details.querySelector('summary').click();
+  select.value = tone;
+})"""
 SCROLLS_SIDEWAYS = """() => [document.scrollingElement, document.querySelector('#conversation')]
   .some((element) => element.scrollWidth > element.clientWidth)"""
 
@@ -94,6 +101,17 @@ async def test_the_same_words_are_answered_without_their_tone_and_in_another_s(
     ]
     assert places[0]["y"] == places[1]["y"]
     assert places[0]["x"] < places[1]["x"]
+
+
+async def test_a_tone_chosen_as_the_form_opens_stays_chosen(house: Callable[..., Any], visit: Any) -> None:
+    async with house() as here, visit(url(here)) as visitor:
+        await visitor.page.evaluate(DROP, ["100.wav", list(wav_of(hum(100)))])
+        await visitor.sees(".answer[data-status=completed] .words", "You said: number 100.")
+        again = visitor.page.locator(".again")
+        await again.locator("summary").click()
+        await again.get_by_label("Tone").select_option(label="Its own tone")
+        await again.locator("summary").click()
+        assert await again.evaluate(REOPEN_AND_CHOOSE, "own") == "own"
 
 
 async def test_a_broken_file_is_told_and_nothing_is_lost(house: Callable[..., Any], visit: Any) -> None:

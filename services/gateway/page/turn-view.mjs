@@ -129,9 +129,11 @@ class AgainForm {
     this.#state = state;
   }
 
-  /** The tones as they are when the form is opened. */
+  /** The tones as they are when the form is opened. A choice stays: the browser tells of the opening only after it. */
   #offer() {
+    const chosen = this.#select.value;
     const tones = tonesFor(this.#state, this.#entry);
     this.#select.replaceChildren(...tones.map(({ value, label }) => make('option', { value }, label)));
+    if (tones.some(({ value }) => value === chosen)) this.#select.value = chosen;
   }
 }
