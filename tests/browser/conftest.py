@@ -57,6 +57,10 @@ class Visitor:
     async def sees(self, selector: str, text: str) -> None:
         await self.page.locator(selector, has_text=text).first.wait_for()
 
+    async def is_answered(self, words: str) -> None:
+        """Waits for an answer with these words that is whole."""
+        await self.sees(".answer[data-status=completed] .words", words)
+
     async def type(self, text: str) -> None:
         await self.page.get_by_label("Message", exact=True).fill(text)
         await self.page.keyboard.press("Enter")

@@ -78,7 +78,7 @@ async def test_the_same_words_are_answered_without_their_tone_and_in_another_s(
         page = visitor.page
         for steps in (100, 200):
             await page.evaluate(DROP, [f"{steps}.wav", list(wav_of(hum(steps)))])
-            await visitor.sees(".answer[data-status=completed] .words", f"You said: number {steps}.")
+            await visitor.is_answered(f"You said: number {steps}.")
         own = here.llm.requests[-1]["messages"]
         again = page.locator(".turn").nth(1).locator(".again")
         for n, tone in ((2, "No tone, the words alone"), (3, "The tone of “number 100”")):
@@ -106,7 +106,7 @@ async def test_the_same_words_are_answered_without_their_tone_and_in_another_s(
 async def test_a_tone_chosen_as_the_form_opens_stays_chosen(house: Callable[..., Any], visit: Any) -> None:
     async with house() as here, visit(url(here)) as visitor:
         await visitor.page.evaluate(DROP, ["100.wav", list(wav_of(hum(100)))])
-        await visitor.sees(".answer[data-status=completed] .words", "You said: number 100.")
+        await visitor.is_answered("You said: number 100.")
         again = visitor.page.locator(".again")
         await again.locator("summary").click()
         await again.get_by_label("Tone").select_option(label="Its own tone")
@@ -117,13 +117,13 @@ async def test_a_tone_chosen_as_the_form_opens_stays_chosen(house: Callable[...,
 async def test_a_broken_file_is_told_and_nothing_is_lost(house: Callable[..., Any], visit: Any) -> None:
     async with house() as here, visit(url(here)) as visitor:
         await visitor.type("First")
-        await visitor.sees(".answer .words", "You said: First.")
+        await visitor.is_answered("You said: First.")
         await visitor.page.get_by_label("Message", exact=True).fill("a draft")
         await visitor.page.evaluate(DROP, ["broken.wav", list(b"no sound at all")])
         await visitor.sees("#notices", "“broken.wav” can’t be read as sound.")
         files = [{"name": "good.wav", "mimeType": "audio/wav", "buffer": wav_of(hum(150))}]
         await visitor.page.locator("#file").set_input_files(files)
-        await visitor.sees(".answer .words", "You said: number 150.")
+        await visitor.is_answered("You said: number 150.")
         assert await visitor.answers() == ["You said: First.", "You said: number 150."]
         assert await visitor.page.get_by_label("Message", exact=True).input_value() == "a draft"
 
@@ -142,7 +142,7 @@ async def test_what_the_encoder_refuses_can_be_sent_again(house: Callable[..., A
         await visitor.page.locator(".turn[data-status=failed]").wait_for()
         here.encoder.error = None
         await visitor.page.get_by_role("button", name="Send again").click()
-        await visitor.sees(".answer .words", "You said: number 100.")
+        await visitor.is_answered("You said: number 100.")
 
 
 @asynccontextmanager
@@ -179,15 +179,15 @@ async def test_the_page_goes_on_at_the_next_gateway_with_all_that_was_said(
             await stack.enter_async_context(gateway(port, here, REDIS_URL=redis_url))
         async with visit(address) as visitor:
             await visitor.type("Before")
-            await visitor.sees(".answer .words", "You said: Before.")
+            await visitor.is_answered("You said: Before.")
             here.llm.gate.clear()
             await visitor.type("Meanwhile")
             await visitor.sees(".answer[data-status=streaming] .words", "You said:")
             await first.aclose()
             here.llm.gate.set()
-            await visitor.sees(".answer .words", "You said: Meanwhile.")
+            await visitor.is_answered("You said: Meanwhile.")
             await visitor.type("After")
-            await visitor.sees(".answer[data-status=completed] .words", "You said: After.")
+            await visitor.is_answered("You said: After.")
             whole = await visitor.page.locator(".answer[data-status=completed] .words").all_inner_texts()
             assert whole == ["You said: Before.", "You said: Meanwhile.", "You said: After."]
             assert len(here.llm.requests[-1]["messages"]) == 5
@@ -200,14 +200,14 @@ async def test_the_page_outlives_a_gateway_that_is_alone(house: Callable[..., An
         async with gateway(port, here) as address:
             visitor = await visiting.enter_async_context(visit(address))
             await visitor.type("Before")
-            await visitor.sees(".answer .words", "You said: Before.")
+            await visitor.is_answered("You said: Before.")
         await visitor.is_doing("Reconnecting")
         await visitor.type("Meanwhile")
         async with gateway(port, here):
-            await visitor.sees(".answer .words", "You said: Meanwhile.")
+            await visitor.is_answered("You said: Meanwhile.")
             await visitor.sees("#notices", "begun anew")
             await visitor.type("After")
-            await visitor.sees(".answer .words", "You said: After.")
+            await visitor.is_answered("You said: After.")
             remembered = len(here.llm.requests[-1]["messages"])
         assert remembered == 3
         assert await visitor.answers() == ["You said: Before.", "You said: Meanwhile.", "You said: After."]
@@ -257,7 +257,7 @@ async def test_speech_over_the_server_s_voice_stops_it_and_says_what_was_heard(
     async with house() as here, visit(url(here), server) as visitor:
         await visitor.page.get_by_label("Voice").check()
         await visitor.type("Tell me")
-        await visitor.sees(".answer[data-status=completed] .words", "A long story.")
+        await visitor.is_answered("A long story.")
         server.tell("input_audio_buffer.speech_started", item_id="u", audio_start_ms=0)
         told = await server.was_told("conversation.item.truncate")
         await visitor.sees(".answer[data-status=interrupted] .problem", "interrupted")
@@ -276,7 +276,7 @@ async def test_the_gateway_s_own_voice_is_heard_and_stops_when_it_is_told(
         await visitor.sees(".answer[data-status=interrupted] .problem", "interrupted")
         (told,) = [event for event in visitor.sent if event["type"] == "conversation.item.truncate"]
         await visitor.type("And then?")
-        await visitor.sees(".answer .words", "You said: And then?.")
+        await visitor.is_answered("You said: And then?.")
         said = [m["content"] for m in here.llm.requests[-1]["messages"] if m["role"] == "assistant"]
     assert told["audio_end_ms"] < 5000
     assert all(len(text) < len("a long story " * 10) for text in said)
@@ -288,7 +288,7 @@ async def test_where_the_gateway_has_no_voice_the_page_says_nothing_of_it(
     async with house() as here, visit(url(here)) as visitor:
         await visitor.page.get_by_label("Voice").check()
         await visitor.type("Hello")
-        await visitor.sees(".answer[data-status=completed] .words", "You said: Hello.")
+        await visitor.is_answered("You said: Hello.")
         assert not await visitor.page.locator("#notices").inner_text()
 
 
@@ -298,7 +298,7 @@ async def test_on_a_phone_nothing_is_wider_than_the_screen(house: Callable[..., 
         await visitor.type("Supercalifragilisticexpialidocious" * 5)
         await visitor.sees(".answer .times", "total")
         await visitor.page.evaluate(DROP, ["a-rather-long-name" * 5 + ".wav", list(wav_of(hum(100)))])
-        await visitor.sees(".answer .words", "number 100")
+        await visitor.is_answered("number 100")
         await visitor.page.evaluate(DROP, ["broken" * 20 + ".wav", list(b"x")])
         await visitor.sees("#notices", "can’t be read")
         await visitor.page.locator(".again summary").first.click()
@@ -318,7 +318,7 @@ async def test_the_keyboard_is_enough(house: Callable[..., Any], visit: Any) -> 
         await keyboard.press("Enter")
         await keyboard.type("Hello")
         await keyboard.press("Enter")
-        await visitor.sees(".answer .words", "You said: Hello.")
+        await visitor.is_answered("You said: Hello.")
         here.llm.gate.clear()
         await visitor.type("Stop me")
         await visitor.is_doing("Answering")
@@ -335,7 +335,7 @@ async def test_the_keyboard_is_enough(house: Callable[..., Any], visit: Any) -> 
 async def test_every_control_has_a_name_and_a_screen_reader_is_told(house: Callable[..., Any], visit: Any) -> None:
     async with house() as here, visit(url(here)) as visitor:
         await visitor.type("Hello")
-        await visitor.sees(".answer .words", "You said: Hello.")
+        await visitor.is_answered("You said: Hello.")
         told = await visitor.page.locator("[aria-live=polite]").inner_text()
         unnamed = await visitor.page.evaluate(
             """() => [...document.querySelectorAll('button, input, select, summary')]
@@ -350,7 +350,7 @@ async def test_the_conversation_can_be_saved(house: Callable[..., Any], visit: A
     saved = {}
     async with house() as here, visit(url(here)) as visitor:
         await visitor.type("Hello")
-        await visitor.sees(".answer[data-status=completed] .words", "You said: Hello.")
+        await visitor.is_answered("You said: Hello.")
         for kind in ("text", "JSON"):
             async with visitor.page.expect_download() as download:
                 await visitor.page.get_by_role("button", name=f"Save as {kind}").click()
